@@ -1,0 +1,181 @@
+//! What the ledger records. Events are facts in the past tense; a record is written as JSON, hashed and never changed, so a
+//! variant may gain optional fields and is otherwise fixed.
+
+use crate::call::{Artifact, Failure, Usage};
+use crate::grant::Grant;
+use crate::ids::{AgentId, CallId, Digest, ToolName};
+use crate::json::Json;
+use crate::script::ScriptError;
+use serde::{Deserialize, Serialize};
+
+/// One fact about a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// Always first.
+    RunStarted {
+        /// The program's version.
+        version: String,
+        /// What was asked for: the script's name, or the tool of a single call.
+        title: String,
+        /// SHA-256 of the script's source, where there is a script.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        script: Option<Digest>,
+        /// The run's arguments.
+        args: Json,
+        /// The project directory.
+        root: String,
+        /// What the person granted.
+        grant: Grant,
+    },
+    /// The script entered a phase.
+    Phase {
+        /// Its title.
+        title: String,
+    },
+    /// The script said something.
+    Log {
+        /// The line.
+        text: String,
+    },
+    /// An agent was given its grant.
+    AgentStarted {
+        /// Which.
+        agent: AgentId,
+        /// Who started it.
+        parent: AgentId,
+        /// For people.
+        label: String,
+        /// The phase it belongs to, where the script named one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phase: Option<String>,
+        /// The agent plugin.
+        agent_type: String,
+        /// What it holds.
+        grant: Grant,
+    },
+    /// An agent's task ended.
+    AgentEnded {
+        /// Which.
+        agent: AgentId,
+        /// Why it failed, when it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
+    /// Somebody asked for a call. Recorded before anything is decided.
+    CallIntended {
+        /// Which.
+        call: CallId,
+        /// Who asked.
+        agent: AgentId,
+        /// For what.
+        tool: ToolName,
+        /// With what.
+        arguments: Payload,
+    },
+    /// A call that can change something was allowed. On disk before the call runs.
+    CallAdmitted {
+        /// Which.
+        call: CallId,
+        /// The component that will run.
+        component: Digest,
+        /// What the cell will hold.
+        scope: Grant,
+    },
+    /// A call ended, whatever way.
+    CallEnded {
+        /// Which.
+        call: CallId,
+        /// The component that ran; none when the call was refused before one was chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        component: Option<Digest>,
+        /// What the cell held; none when it never existed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Grant>,
+        /// The value, when there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Payload>,
+        /// The cause, when there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// What it cost.
+        usage: Usage,
+        /// What it left.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        artifacts: Vec<Artifact>,
+    },
+    /// Always last, unless the process was killed.
+    RunEnded {
+        /// How.
+        status: RunStatus,
+        /// What the script returned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Payload>,
+        /// Why it failed, when it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<RunError>,
+    },
+}
+
+/// JSON in a record: the value itself, or only what identifies it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payload {
+    /// The value, to be kept. The ledger may move a long one into a blob.
+    Value(Json),
+    /// The value is a blob in the same ledger.
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The value was not kept.
+    Digest {
+        /// SHA-256 of the JSON text.
+        digest: Digest,
+        /// Its length.
+        bytes: u64,
+    },
+}
+
+/// How a run stands or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Started and not yet ended; after a crash it stays so.
+    Running,
+    /// Every agent succeeded.
+    Completed,
+    /// The script returned, but some agents failed.
+    Degraded,
+    /// The script failed.
+    Failed,
+    /// A person stopped it.
+    Stopped,
+}
+
+impl RunStatus {
+    /// The word people and programs read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunError {
+    /// The script's own error.
+    Script(ScriptError),
+    /// The engine's cell was ended, or never began.
+    Engine(Failure),
+    /// Anything else, in words.
+    Other(String),
+}
