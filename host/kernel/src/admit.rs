@@ -11,6 +11,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A call that may run: once, with this scope and nothing else.
+///
+/// Reading one is open to every runner:
+///
+/// ```
+/// use vespiary_kernel::{admit::Admitted, grant::Grant};
+/// fn scope(admitted: &Admitted) -> &Grant { admitted.scope() }
+/// ```
+///
+/// Making one is not: neither by the constructor,
+///
+/// ```compile_fail,E0624
+/// let forge = vespiary_kernel::admit::Admitted::seal;
+/// ```
+///
+/// nor by naming its fields,
+///
+/// ```compile_fail,E0451
+/// use vespiary_kernel::{admit::Admitted, grant::Grant};
+/// fn widen(admitted: Admitted, scope: Grant) -> Admitted { Admitted { scope, ..admitted } }
+/// ```
+///
+/// nor by copying one, which would let one permission pay for two calls.
+///
+/// ```compile_fail,E0599
+/// use vespiary_kernel::admit::Admitted;
+/// fn twice(admitted: &Admitted) -> Admitted { admitted.clone() }
+/// ```
 #[derive(Debug)]
 pub struct Admitted {
     call: CallId,

@@ -8,9 +8,10 @@ use crate::json::Json;
 use crate::script::ScriptError;
 use serde::{Deserialize, Serialize};
 
-/// One fact about a run.
+/// One fact about a run: `{"phase":{"title":"scan"}}`. The name is outside, because JSON that must survive byte for byte
+/// cannot pass through the buffer that a tag inside would need.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Always first.
     RunStarted {
@@ -178,4 +179,45 @@ pub enum RunError {
     Engine(Failure),
     /// Anything else, in words.
     Other(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::Capability;
+
+    fn reads_back(event: Event) {
+        let text = Json::of(&event).unwrap();
+        let back: Event = text.read().unwrap_or_else(|e| panic!("{text} does not read back: {e}"));
+        assert_eq!(Json::of(&back).unwrap(), text);
+    }
+
+    #[test]
+    fn every_shape_of_json_in_a_record_reads_back_as_it_was_written() {
+        let value = Json::parse(r#"{ "n": 12345678901234567890.10, "deep": [[1e400]], "a": 1, "a": 2 }"#).unwrap();
+        let grant = Grant::of_run(["read:.", "tool:files.*"].map(|t| t.parse::<Capability>().unwrap()));
+        reads_back(Event::RunStarted {
+            version: "1".into(),
+            title: "t".into(),
+            script: Some(Digest::of(b"s")),
+            args: value.clone(),
+            root: "/p".into(),
+            grant,
+        });
+        reads_back(Event::CallIntended {
+            call: CallId(1),
+            agent: AgentId(2),
+            tool: "files.read".parse().unwrap(),
+            arguments: Payload::Value(value.clone()),
+        });
+        reads_back(Event::CallEnded {
+            call: CallId(1),
+            component: None,
+            scope: Some(Grant::none()),
+            value: Some(Payload::Value(value)),
+            failure: Some(Failure::Cancelled),
+            usage: Usage::default(),
+            artifacts: Vec::new(),
+        });
+    }
 }

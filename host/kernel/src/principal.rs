@@ -57,7 +57,13 @@ impl Run {
     }
 }
 
-/// Somebody in a run, with what they hold.
+/// Somebody in a run, with what they hold. A principal never becomes another one but by [`Principal::spawn`], which only
+/// narrows:
+///
+/// ```compile_fail,E0616
+/// use vespiary_kernel::{grant::Grant, principal::Principal};
+/// fn widen(mut who: Principal, grant: Grant) -> Principal { who.grant = grant; who }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Principal {
     run: Arc<Run>,
