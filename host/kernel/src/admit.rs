@@ -36,7 +36,7 @@ use std::sync::Arc;
 ///
 /// ```compile_fail,E0599
 /// use vespiary_kernel::admit::Admitted;
-/// fn twice(admitted: &Admitted) -> Admitted { admitted.clone() }
+/// fn twice(admitted: Admitted) -> (Admitted, Admitted) { (admitted.clone(), admitted) }
 /// ```
 #[derive(Debug)]
 pub struct Admitted {
