@@ -1,1 +1,0 @@
-//! Nothing is exported: this package exists for its integration test binary.
