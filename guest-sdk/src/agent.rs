@@ -85,17 +85,20 @@ impl<C: DeserializeOwned + JsonSchema> TaskType for Task<C> {
     type Context = C;
 
     fn parse(raw: RawTask) -> Result<Self> {
-        let context = serde_json::from_str(&raw.context).map_err(|error| Error::invalid(format!("context: {error}")))?;
+        let context =
+            serde_json::from_str(&raw.context).map_err(|error| Error::invalid(format!("context: {error}")))?;
         let schema = raw.schema.as_deref().map(serde_json::from_str).transpose();
         let schema = schema.map_err(|error| Error::invalid(format!("schema: {error}")))?;
         Ok(Self { prompt: raw.prompt, context, schema })
     }
 }
 
+#[doc(hidden)]
 pub fn describe_agent<T: TaskType, R: Outcome>() -> Schemas {
     Schemas { input: schema::of_context::<T::Context>(), output: schema::of_value::<R::Value>() }
 }
 
+#[doc(hidden)]
 pub fn run<T: TaskType, R: Outcome>(task: RawTask, agent: impl Fn(T) -> R) -> Result<String> {
     let answer = agent(T::parse(task)?).into_result()?;
     serde_json::to_string(&answer).map_err(|error| Error::failed(format!("the agent's answer is not JSON: {error}")))

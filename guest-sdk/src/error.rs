@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_denial_reads_as_a_sentence() {
-        let denial = Denial { needed: "read:notes".into(), held: String::new(), hint: "Pass --allow read:notes.".into() };
+        let denial =
+            Denial { needed: "read:notes".into(), held: String::new(), hint: "Pass --allow read:notes.".into() };
         assert_eq!(Error::Denied(denial).to_string(), "needs read:notes; held: nothing. Pass --allow read:notes.");
     }
 }

@@ -85,21 +85,25 @@ impl<T: Serialize + JsonSchema, E: Into<Error>> Outcome for std::result::Result<
     }
 }
 
+#[doc(hidden)]
 /// The argument of a tool that takes none.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoArguments {}
 
+#[doc(hidden)]
 pub fn describe<A: JsonSchema, R: Outcome>() -> Schemas {
     Schemas { input: schema::of_arguments::<A>(), output: schema::of_value::<R::Value>() }
 }
 
+#[doc(hidden)]
 pub fn call<A: DeserializeOwned, R: Outcome>(arguments: &str, tool: impl Fn(A) -> R) -> Result<String> {
     let arguments = serde_json::from_str(arguments).map_err(|error| Error::invalid(error.to_string()))?;
     let value = tool(arguments).into_result()?;
     serde_json::to_string(&value).map_err(|error| Error::failed(format!("the tool's value is not JSON: {error}")))
 }
 
+#[doc(hidden)]
 /// Finds a tool in a plugin's table and runs it.
 pub fn dispatch(tools: &[Entry], name: &str, arguments: &str) -> Result<String> {
     match tools.iter().find(|tool| tool.name == name) {

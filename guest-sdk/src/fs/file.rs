@@ -1,9 +1,9 @@
 //! One open file. What must never live here: paths; they are resolved when it is opened.
 
+use super::Metadata;
 use super::backend::{Handle, Links, Open};
 use super::error::Context;
 use super::path::locate;
-use super::Metadata;
 use std::io;
 use std::path::Path;
 

@@ -221,9 +221,7 @@ pub fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
 pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     let from: Located = locate(from.as_ref())?;
     let to = locate(to.as_ref())?;
-    from.base
-        .rename_at(&from.inner, to.base, &to.inner)
-        .context(format_args!("rename to {}", to.path), &from.path)
+    from.base.rename_at(&from.inner, to.base, &to.inner).context(format_args!("rename to {}", to.path), &from.path)
 }
 
 /// The paths of the directories this cell was granted; natively `.` and `/`.

@@ -66,8 +66,8 @@ fn entries_carry_their_type_and_odd_names_do_not_end_the_listing() {
     let (named, odd): (Vec<_>, Vec<_>) = read_dir("d").unwrap().partition(Result::is_ok);
     let mut named: Vec<_> = named.into_iter().flatten().map(|entry| (entry.path(), entry.file_type())).collect();
     named.sort();
-    let expected =
-        [("d/file", FileType::File), ("d/link", FileType::Symlink), ("d/sub", FileType::Dir)].map(|(p, t)| (p.to_owned(), t));
+    let expected = [("d/file", FileType::File), ("d/link", FileType::Symlink), ("d/sub", FileType::Dir)]
+        .map(|(p, t)| (p.to_owned(), t));
     assert_eq!(named, expected);
     assert_eq!(odd.len(), 1);
     assert!(symlink_metadata("d/link").unwrap().is_symlink());
