@@ -1,1 +1,14 @@
-//! placeholder
+//! The fleet: workflow scripts, and the agents they fan out. This is the only crate that knows what a script may ask for;
+//! it knows the engine by its protocol (`kernel::script`) and every call by the dispatcher's door. No engine, no database
+//! and no WebAssembly is named here.
+#![forbid(unsafe_code)]
+
+pub mod drive;
+pub mod excerpt;
+pub mod options;
+pub mod stop;
+pub mod watch;
+
+mod jobs;
+#[cfg(test)]
+mod tests;

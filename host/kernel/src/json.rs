@@ -15,6 +15,11 @@ pub struct Json(Arc<str>);
 #[error("not JSON: {0}")]
 pub struct NotJson(#[from] serde_json::Error);
 
+/// JSON of another shape than the reader wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongShape(serde_json::Error);
+
 impl Json {
     /// Check that `text` is one JSON value. Nesting is not bounded here: reading it as a tree is, at 127.
     pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, NotJson> {
@@ -44,8 +49,8 @@ impl Json {
     }
 
     /// Read it as a Rust value.
-    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, NotJson> {
-        Ok(serde_json::from_str(&self.0)?)
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, WrongShape> {
+        serde_json::from_str(&self.0).map_err(WrongShape)
     }
 }
 

@@ -1,0 +1,267 @@
+//! Runs one workflow from its source to its recorded end: check, start, then answers in and requests out until the script
+//! returns. The driver decides nothing about permission; it hands every request to the dispatcher.
+
+pub use crate::jobs::AgentFailure;
+use crate::jobs::{Ended, Ground, Jobs};
+use crate::stop::{Stop, Urgency};
+use crate::watch::{Progress, Watch};
+use serde::Deserialize;
+use std::sync::Arc;
+use vespiary_kernel::call::{Ending, Failure};
+use vespiary_kernel::dispatch::{Dispatcher, Session};
+use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
+use vespiary_kernel::ids::{Digest, PluginName};
+use vespiary_kernel::json::Json;
+use vespiary_kernel::principal::Principal;
+use vespiary_kernel::script::{Action, Completion, ErrorKind, Request, ScriptError, State, Turn};
+
+/// Failures of agents kept in the report; all of them are in the ledger.
+const FAILURES_KEPT: usize = 50;
+
+/// A script, and what it is run with.
+#[derive(Debug, Clone)]
+pub struct Workflow {
+    /// For people: usually the file's name.
+    pub title: String,
+    /// The JavaScript.
+    pub source: String,
+    /// The script's `args`.
+    pub args: Json,
+    /// The program's version, for the record.
+    pub version: String,
+}
+
+/// How a fleet is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Agents that run at the same time.
+    pub agents_at_once: usize,
+    /// Tools that the script itself has called and that run at the same time.
+    pub tools_at_once: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { agents_at_once: 64, tools_at_once: 64 }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// The status, as recorded.
+    pub status: RunStatus,
+    /// What the script returned.
+    pub value: Option<Json>,
+    /// Why it failed, when it did.
+    pub error: Option<RunError>,
+    /// The script's `meta`; `null` when it never passed the check.
+    pub meta: Json,
+    /// Agents started.
+    pub agents: u64,
+    /// Agents that gave no answer.
+    pub agents_failed: u64,
+    /// The first of those, with their causes.
+    pub failures: Vec<AgentFailure>,
+    /// Calls dispatched.
+    pub calls: u64,
+}
+
+/// Run `workflow` as `who`, on the engine plugin `engine`. Always ends with a record, also after a stop.
+pub async fn drive(
+    dispatcher: &Arc<Dispatcher>,
+    who: &Principal,
+    engine: &PluginName,
+    workflow: &Workflow,
+    settings: Settings,
+    watch: Arc<dyn Watch>,
+    stop: &Stop,
+) -> RunReport {
+    let started = Event::RunStarted {
+        version: workflow.version.clone(),
+        title: workflow.title.clone(),
+        script: Some(Digest::of(workflow.source.as_bytes())),
+        args: workflow.args.clone(),
+        root: who.run().root().display().to_string(),
+        grant: who.grant().clone(),
+    };
+    let ground = Arc::new(Ground { dispatcher: Arc::clone(dispatcher), who: who.clone(), watch });
+    let mut tally = Tally::default();
+    let end = match dispatcher.log().append(who.run().id(), started) {
+        Err(error) => Err(RunError::Engine(Failure::Unrecorded(error.to_string()))),
+        Ok(()) => session(&ground, engine, workflow, settings, stop, &mut tally).await,
+    };
+    let (status, value, error) = match end {
+        Ok(value) if stop.urgency() > Urgency::None => (RunStatus::Stopped, Some(value), None),
+        Ok(value) if tally.agents_failed > 0 => (RunStatus::Degraded, Some(value), None),
+        Ok(value) => (RunStatus::Completed, Some(value), None),
+        Err(error) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
+        Err(error) => (RunStatus::Failed, None, Some(error)),
+    };
+    ground.record(Event::RunEnded { status, value: value.clone().map(Payload::Value), error: error.clone() });
+    RunReport {
+        status,
+        value,
+        error,
+        meta: tally.meta,
+        agents: who.run().agents(),
+        agents_failed: tally.agents_failed,
+        failures: tally.failures,
+        calls: who.run().calls(),
+    }
+}
+
+/// What is counted on the way.
+struct Tally {
+    meta: Json,
+    agents_failed: u64,
+    failures: Vec<AgentFailure>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { meta: Json::null(), agents_failed: 0, failures: Vec::new() }
+    }
+}
+
+/// Open the engine, run the script in it, and close it whatever happens.
+async fn session(
+    ground: &Arc<Ground>,
+    engine: &PluginName,
+    workflow: &Workflow,
+    settings: Settings,
+    stop: &Stop,
+    tally: &mut Tally,
+) -> Result<Json, RunError> {
+    let opened = ground.dispatcher.open_session(&ground.who, engine).await;
+    let mut session = opened.map_err(|outcome| {
+        RunError::Engine(outcome.into_result().err().unwrap_or_else(|| Failure::Host("the engine did not open".into())))
+    })?;
+    let mut jobs = Jobs::new(Arc::clone(ground), settings.agents_at_once, settings.tools_at_once);
+    let end = tokio::select! {
+        biased;
+        () = stop.reached(Urgency::Firm) => Err(RunError::Engine(Failure::Cancelled)),
+        end = turns(ground, &mut session, workflow, stop, &mut jobs, tally) => end,
+    };
+    // A script may return, or fail, while agents it no longer waits for still run.
+    jobs.end_all().await;
+    let ending = match &end {
+        Ok(value) => Ending::Done(value.clone()),
+        Err(RunError::Engine(failure)) => Ending::Failed(failure.clone()),
+        Err(RunError::Script(error)) => Ending::Failed(Failure::Failed(error.to_string())),
+        Err(RunError::Other(why)) => Ending::Failed(Failure::Host(why.clone())),
+    };
+    session.close(ending);
+    end
+}
+
+/// The loop: requests out, answers in.
+async fn turns(
+    ground: &Ground,
+    session: &mut Session,
+    workflow: &Workflow,
+    stop: &Stop,
+    jobs: &mut Jobs,
+    tally: &mut Tally,
+) -> Result<Json, RunError> {
+    let meta = session.check(&workflow.source).await.map_err(RunError::Engine)?.map_err(RunError::Script)?;
+    announce(ground, &meta, &workflow.title);
+    tally.meta = meta;
+    let mut turn = session.start(&workflow.source, &workflow.args).await.map_err(RunError::Engine)?;
+    loop {
+        let Turn { requests, state } = turn;
+        let mut completions = accept(ground, jobs, requests);
+        match state {
+            State::Done(value) => return Ok(value),
+            State::Failed(error) => return Err(RunError::Script(error)),
+            State::Waiting => {}
+        }
+        let stopping = stop.urgency() >= Urgency::Gentle;
+        if stopping {
+            completions.extend(jobs.abandon_waiting());
+        } else {
+            jobs.start();
+        }
+        if completions.is_empty() {
+            if jobs.is_idle() {
+                return Err(RunError::Script(stalled()));
+            }
+            tokio::select! {
+                ended = jobs.ended() => {
+                    for job in ended.transpose().map_err(RunError::Other)?.unwrap_or_default() {
+                        completions.push(tally.count(job));
+                    }
+                }
+                // Asked while everybody is busy: what waits is given up now, not when the next agent happens to end.
+                () = stop.reached(Urgency::Gentle), if !stopping => completions.extend(jobs.abandon_waiting()),
+            }
+            if !stopping {
+                jobs.start();
+            }
+        }
+        turn = match completions.is_empty() {
+            true => Turn { requests: Vec::new(), state: State::Waiting },
+            false => session.step(completions).await.map_err(RunError::Engine)?,
+        };
+    }
+}
+
+/// Take the script's requests in their order. Gives the answers that need no waiting: refusals.
+fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Completion> {
+    let mut refusals = Vec::new();
+    for Request { id, action } in requests {
+        let accepted = match action {
+            Action::Phase(title) => {
+                ground.watch.see(Progress::Phase(&title));
+                ground.record(Event::Phase { title });
+                Ok(())
+            }
+            Action::Log(text) => {
+                ground.watch.see(Progress::Log(&text));
+                ground.record(Event::Log { text });
+                Ok(())
+            }
+            Action::Agent { prompt, options } => {
+                ground.accept_agent(id, &prompt, &options).map(|job| jobs.add_agent(job))
+            }
+            Action::Tool { name, arguments } => ground.accept_tool(id, &name, arguments).map(|job| jobs.add_tool(job)),
+        };
+        if let Err(rejection) = accepted {
+            refusals.push(Completion { id, settlement: Err(rejection) });
+        }
+    }
+    refusals
+}
+
+impl Tally {
+    fn count(&mut self, job: Ended) -> Completion {
+        if let Some(failure) = job.failure {
+            self.agents_failed += 1;
+            if self.failures.len() < FAILURES_KEPT {
+                self.failures.push(failure);
+            }
+        }
+        job.completion
+    }
+}
+
+fn announce(ground: &Ground, meta: &Json, title: &str) {
+    #[derive(Deserialize)]
+    struct Meta {
+        name: Option<String>,
+        #[serde(default)]
+        phases: Vec<Phase>,
+    }
+    #[derive(Deserialize)]
+    struct Phase {
+        title: String,
+    }
+    let meta = meta.read().unwrap_or(Meta { name: None, phases: Vec::new() });
+    let phases: Vec<String> = meta.phases.into_iter().map(|phase| phase.title).collect();
+    ground.watch.see(Progress::Checked { name: meta.name.as_deref().unwrap_or(title), phases: &phases });
+}
+
+fn stalled() -> ScriptError {
+    let message = "the script waits, and nothing is under way that could answer it".into();
+    ScriptError { kind: ErrorKind::Stalled, message, line: 0, column: 0, stack: String::new() }
+}

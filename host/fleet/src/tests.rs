@@ -1,0 +1,265 @@
+//! The driver against an engine and a runner written in Rust, so that order, refusals and stops can be told exactly. The
+//! real engine is driven in the end-to-end tests.
+
+use crate::drive::{RunReport, Settings, Workflow, drive};
+use crate::stop::Stop;
+use crate::watch::Unwatched;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use vespiary_kernel::admit::Admitted;
+use vespiary_kernel::call::{Ending, Failure, Outcome, Usage};
+use vespiary_kernel::dispatch::Dispatcher;
+use vespiary_kernel::event::{Event, RunError, RunStatus};
+use vespiary_kernel::grant::Grant;
+use vespiary_kernel::ids::{Digest, RunId, ToolName};
+use vespiary_kernel::json::Json;
+use vespiary_kernel::plugin::{Manifest, Plugin};
+use vespiary_kernel::policy::{Policy, Question};
+use vespiary_kernel::ports::{Approver, BoxFuture, Catalog, Log, LogError, Runner, ScriptCell};
+use vespiary_kernel::principal::{Principal, RunLimits};
+use vespiary_kernel::quota::{Capacity, Pool};
+use vespiary_kernel::script::{Action, Completion, Request, ScriptError, State, Turn};
+
+/// What the fake script does with each batch of answers.
+type Script = Box<dyn FnMut(Vec<Completion>) -> Turn + Send>;
+
+#[derive(Default)]
+struct World {
+    events: Mutex<Vec<Event>>,
+    script: Mutex<Option<Script>>,
+    order: Mutex<Vec<String>>,
+}
+
+impl Log for World {
+    fn append(&self, _: &RunId, event: Event) -> Result<(), LogError> {
+        self.events.lock().unwrap().push(event);
+        Ok(())
+    }
+
+    fn flushed(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Catalog for World {
+    fn find(&self, tool: &ToolName) -> Option<Arc<Plugin>> {
+        let kind = match tool.plugin() {
+            "engine" => "engine",
+            "worker" => "agent",
+            "clock" => "tools",
+            _ => return None,
+        };
+        let text = format!("name='{}'\nversion='1'\nkind='{kind}'\ndescription='d'\n", tool.plugin());
+        Some(Arc::new(Plugin::new(Manifest::parse(&text).unwrap(), Digest::of(b"x")).unwrap()))
+    }
+
+    fn component(&self, _: &Digest) -> Option<Cow<'static, [u8]>> {
+        None
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec!["worker".into()]
+    }
+}
+
+impl Approver for World {
+    fn ask<'a>(&'a self, _: &'a RunId, _: &'a Question) -> BoxFuture<'a, bool> {
+        Box::pin(async { false })
+    }
+}
+
+struct Hands(Arc<World>);
+
+impl Runner for Hands {
+    /// An agent or tool does what its prompt says: `ok N`, `fail`, or `sleep`.
+    fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
+        Box::pin(async move {
+            let task: serde_json::Value = admitted.arguments().read().unwrap();
+            let prompt = task["prompt"].as_str().unwrap_or_default().to_owned();
+            self.0.order.lock().unwrap().push(prompt.clone());
+            if prompt == "sleep" {
+                tokio::time::sleep(Duration::from_secs(3_600)).await;
+            }
+            let mut outcome = Outcome::refused(Failure::Failed("asked to".into()));
+            if prompt != "fail" {
+                outcome.ending = Ending::Done(Json::of(&prompt).unwrap());
+            }
+            outcome
+        })
+    }
+
+    fn open_script(&self, _: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>> {
+        let script = self.0.script.lock().unwrap().take().expect("one script a run");
+        Box::pin(async move { Ok(Box::new(Cell(script)) as Box<dyn ScriptCell>) })
+    }
+}
+
+struct Cell(Script);
+
+impl ScriptCell for Cell {
+    fn check<'a>(&'a mut self, source: &'a str) -> BoxFuture<'a, Result<Result<Json, ScriptError>, Outcome>> {
+        let meta = Json::of(&serde_json::json!({ "name": source, "description": "d" })).unwrap();
+        Box::pin(async move { Ok(Ok(meta)) })
+    }
+
+    fn start<'a>(&'a mut self, _: &'a str, _: &'a Json) -> BoxFuture<'a, Result<Turn, Outcome>> {
+        self.step(Vec::new())
+    }
+
+    fn step(&mut self, completions: Vec<Completion>) -> BoxFuture<'_, Result<Turn, Outcome>> {
+        let turn = (self.0)(completions);
+        Box::pin(async move { Ok(turn) })
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+fn agent(id: u64, prompt: &str) -> Request {
+    let options = Json::parse(r#"{"agentType":"worker"}"#).unwrap();
+    Request { id, action: Action::Agent { prompt: prompt.into(), options } }
+}
+
+/// A script that asks for all of `prompts` at once and returns the answers by id.
+fn all(prompts: Vec<String>) -> Script {
+    let mut answers: Vec<String> = Vec::new();
+    let mut begun = false;
+    let wanted = prompts.len();
+    Box::new(move |completions| {
+        for Completion { id, settlement } in completions {
+            let text = match settlement {
+                Ok(value) => value.to_string(),
+                Err(rejection) => format!("threw {}", rejection.code),
+            };
+            answers.push(format!("{id}={text}"));
+        }
+        let requests = if begun { Vec::new() } else { (1..).zip(&prompts).map(|(id, p)| agent(id, p)).collect() };
+        begun = true;
+        let state = if answers.len() == wanted {
+            answers.sort();
+            State::Done(Json::of(&answers).unwrap())
+        } else {
+            State::Waiting
+        };
+        Turn { requests, state }
+    })
+}
+
+async fn run(script: Script, at_once: usize, limits: RunLimits, stop: &Stop) -> (RunReport, Arc<World>) {
+    let world = Arc::new(World { script: Mutex::new(Some(script)), ..World::default() });
+    let capacity = Capacity { tools: 64, agents: 2_000, scripts: 2, running: 2_000 };
+    let dispatcher = Dispatcher::new(
+        world.clone(),
+        world.clone(),
+        Policy::default(),
+        Pool::new(capacity),
+        Arc::new(Hands(world.clone())),
+        world.clone(),
+    );
+    let grant = Grant::of_run(["tool:*", "spawn:5000"].map(|c| c.parse().unwrap()));
+    let who = Principal::of_run("r".parse().unwrap(), "/".into(), grant, limits);
+    let workflow = Workflow { title: "t".into(), source: "s".into(), args: Json::null(), version: "0".into() };
+    let settings = Settings { agents_at_once: at_once, tools_at_once: 4 };
+    let engine = "engine".parse().unwrap();
+    let report = drive(&dispatcher, &who, &engine, &workflow, settings, Arc::new(Unwatched), stop).await;
+    (report, world)
+}
+
+fn answers(report: &RunReport) -> Vec<String> {
+    report.value.as_ref().unwrap().read().unwrap()
+}
+
+#[tokio::test]
+async fn a_failed_agent_is_null_and_the_run_is_never_called_completed() {
+    let script = all(vec!["ok".into(), "fail".into()]);
+    let (report, world) = run(script, 8, RunLimits::default(), &Stop::default()).await;
+    assert_eq!(answers(&report), ["1=\"ok\"", "2=null"]);
+    assert_eq!((report.status, report.agents, report.agents_failed), (RunStatus::Degraded, 2, 1));
+    assert_eq!(report.failures[0].failure, Failure::Failed("asked to".into()));
+    let events = world.events.lock().unwrap();
+    assert!(matches!(events.first(), Some(Event::RunStarted { .. })));
+    assert!(matches!(events.last(), Some(Event::RunEnded { status: RunStatus::Degraded, .. })));
+    assert_eq!(events.iter().filter(|e| matches!(e, Event::AgentEnded { .. })).count(), 2);
+}
+
+#[tokio::test]
+async fn one_at_a_time_is_first_in_first_out() {
+    let prompts: Vec<String> = (0..200).map(|n| format!("ok {n}")).collect();
+    let (report, world) = run(all(prompts.clone()), 1, RunLimits::default(), &Stop::default()).await;
+    assert_eq!(report.status, RunStatus::Completed);
+    assert_eq!(*world.order.lock().unwrap(), prompts);
+}
+
+#[tokio::test]
+async fn past_the_cap_agent_throws_and_the_rest_go_on() {
+    let limits = RunLimits { agents_max: 2, ..RunLimits::default() };
+    let (report, _) = run(all(vec!["ok".into(); 4]), 8, limits, &Stop::default()).await;
+    assert_eq!(answers(&report), ["1=\"ok\"", "2=\"ok\"", "3=threw limit", "4=threw limit"]);
+    assert_eq!((report.status, report.agents), (RunStatus::Completed, 2));
+}
+
+#[tokio::test]
+async fn a_thousand_at_once_all_answer() {
+    let (report, _) = run(all(vec!["ok".into(); 1_000]), 1_000, RunLimits::default(), &Stop::default()).await;
+    assert_eq!((answers(&report).len(), report.agents, report.agents_failed), (1_000, 1_000, 0));
+}
+
+#[tokio::test]
+async fn an_unknown_agent_type_throws_and_names_what_there_is() {
+    let mut asked = false;
+    let script: Script = Box::new(move |completions| {
+        if let Some(Completion { settlement, .. }) = completions.into_iter().next() {
+            let message = settlement.unwrap_err().message;
+            return Turn { requests: Vec::new(), state: State::Done(Json::of(&message).unwrap()) };
+        }
+        assert!(!std::mem::replace(&mut asked, true));
+        let options = Json::parse(r#"{"agentType":"wrker"}"#).unwrap();
+        let request = Request { id: 1, action: Action::Agent { prompt: String::new(), options } };
+        Turn { requests: vec![request], state: State::Waiting }
+    });
+    let (report, _) = run(script, 8, RunLimits::default(), &Stop::default()).await;
+    let message: String = report.value.unwrap().read().unwrap();
+    assert!(message.contains("wrker") && message.contains("worker"), "{message}");
+}
+
+#[tokio::test]
+async fn a_script_that_waits_for_nothing_is_stalled() {
+    let script: Script = Box::new(|_| Turn { requests: Vec::new(), state: State::Waiting });
+    let (report, _) = run(script, 8, RunLimits::default(), &Stop::default()).await;
+    assert_eq!(report.status, RunStatus::Failed);
+    assert!(matches!(report.error, Some(RunError::Script(e)) if e.message.contains("nothing is under way")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gentle_stop_lets_the_running_finish_and_starts_nothing_new() {
+    let stop = Stop::default();
+    let asker = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        asker.ask();
+    });
+    let (report, world) =
+        run(all(vec!["sleep".into(), "ok".into(), "ok".into()]), 1, RunLimits::default(), &stop).await;
+    assert_eq!(answers(&report), ["1=\"sleep\"", "2=null", "3=null"]);
+    assert_eq!(report.status, RunStatus::Stopped);
+    assert_eq!(*world.order.lock().unwrap(), ["sleep"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firm_stop_ends_the_cells_and_every_call_is_recorded_as_ended() {
+    let stop = Stop::default();
+    let asker = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        asker.now();
+    });
+    let (report, world) = run(all(vec!["sleep".into(); 10]), 10, RunLimits::default(), &stop).await;
+    assert_eq!((report.status, report.value), (RunStatus::Stopped, None));
+    let events = world.events.lock().unwrap();
+    let count = |test: fn(&Event) -> bool| events.iter().filter(|e| test(e)).count();
+    assert_eq!(count(|e| matches!(e, Event::CallIntended { .. })), 11);
+    assert_eq!(count(|e| matches!(e, Event::CallEnded { failure: Some(Failure::Cancelled), .. })), 11);
+    assert!(matches!(events.last(), Some(Event::RunEnded { status: RunStatus::Stopped, .. })));
+}
