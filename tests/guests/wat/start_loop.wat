@@ -1,0 +1,8 @@
+;; Loops before anybody has called it, while the cell is still being built. The wall: limit `cpu-time-ms`.
+(module
+  (memory (export "memory") 1)
+  (func $spin (loop $again (br $again)))
+  (start $spin)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+  (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32) unreachable))
