@@ -1,0 +1,22 @@
+//! The bundled agent `secrets`: finds credentials in files and, asked a second time, tries to refute what was found.
+//!
+//! It reaches files only through the tool `files.read`, so it sees no more than its caller was granted. What must never live here:
+//! a file system of its own, a clock, randomness; the same files give the same answer. And nothing that leaves it holds a secret.
+
+mod agent;
+mod allow;
+mod assignment;
+mod checks;
+mod finding;
+mod keys;
+mod measure;
+mod place;
+mod refute;
+mod rules;
+mod scan;
+mod source;
+mod url;
+mod value;
+
+pub use finding::{Evidence, Finding, Severity};
+pub use scan::{FileScan, scan_text, warm};

@@ -1,0 +1,335 @@
+//! The judge of values that have no form of their own: whether the right-hand side of `password = "..."` is a secret or a word.
+//!
+//! It sees the value, the name it was given and the kind of place. It never sees the rest of the file.
+
+use crate::measure::{self, Alphabet, Classes};
+use crate::place::Place;
+
+/// What a name says about its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// A person may have chosen the value: `password`, `passphrase`.
+    Password,
+    /// A machine made the value, and it alone gives access: `token`, `api_key`, `client_secret`.
+    Token,
+    /// Secret as a rule: `secret`, `secret_key`, `credential`.
+    Secret,
+    /// Often not secret at all: `key`, `auth`, `salt`, `session`.
+    Hint,
+}
+
+/// What `identifier` promises, judged by its last words: `db_password` and `githubToken` name secrets, `password_field` and
+/// `token_url` do not.
+pub(crate) fn name_of(identifier: &[u8]) -> Option<Name> {
+    let words = words_of(identifier);
+    let mut rest = words.as_slice();
+    while let Some((last, before)) = rest.split_last() {
+        if !before.is_empty() && (last.bytes().all(|b| b.is_ascii_digit()) || TRAILING.contains(&last.as_str())) {
+            rest = before;
+        } else {
+            break;
+        }
+    }
+    let last = rest.last()?.trim_end_matches(|c: char| c.is_ascii_digit());
+    let before = rest.len().checked_sub(2).map_or("", |i| rest[i].as_str());
+    match last {
+        "password" | "passwd" | "pwd" | "passwort" | "passphrase" | "passcode" | "pass" | "psw" | "pw" | "contrasena" | "kennwort" => Some(Name::Password),
+        "token" | "apikey" | "authtoken" | "accesstoken" | "secretkey" | "accesskey" | "apitoken" | "pat" | "bearer" => Some(Name::Token),
+        "secret" | "secrets" | "credential" | "credentials" | "creds" | "apisecret" | "clientsecret" | "appsecret" => {
+            Some(if matches!(before, "client" | "app" | "api" | "consumer" | "webhook") { Name::Token } else { Name::Secret })
+        }
+        "key" | "keys" => Some(match before {
+            "api" | "access" | "auth" | "service" | "account" | "rest" | "admin" | "license" | "subscription" | "write" => Name::Token,
+            "secret" | "private" | "signing" | "encryption" | "master" | "crypt" | "client" | "db" | "database" | "hmac" | "aes" | "cipher" | "jwt" | "session" | "encrypt"
+            | "sign" => Name::Secret,
+            _ => Name::Hint,
+        }),
+        "auth" | "authorization" | "salt" | "pepper" | "session" | "sessionid" | "cookie" | "sid" | "signature" => Some(Name::Hint),
+        // Run-together names, as environment variables and old APIs have them.
+        other => [
+            ("password", Name::Password), ("passwd", Name::Password), ("apikey", Name::Token), ("secretkey", Name::Token), ("accesskey", Name::Token),
+            ("authkey", Name::Token), ("token", Name::Token), ("secret", Name::Secret), ("privatekey", Name::Secret),
+        ]
+        .into_iter()
+        .find(|(ending, _)| other.ends_with(ending))
+        .map(|(_, name)| name),
+    }
+}
+
+/// Words that may follow the telling one without changing what the value is.
+const TRAILING: [&str; 22] = [
+    "value", "val", "str", "string", "text", "default", "dev", "prod", "production", "staging", "live", "base64", "b64", "hex", "raw", "plain",
+    "plaintext", "bytes", "old", "new", "env", "data",
+];
+
+/// The words of an identifier in snake, kebab or camel case, in small letters.
+fn words_of(identifier: &[u8]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut before = b'_';
+    for (index, &byte) in identifier.iter().enumerate() {
+        if !byte.is_ascii_alphanumeric() {
+            before = b'_';
+            continue;
+        }
+        let next_is_small = identifier.get(index + 1).is_some_and(u8::is_ascii_lowercase);
+        let starts = before == b'_' || (byte.is_ascii_uppercase() && (!before.is_ascii_uppercase() || next_is_small));
+        if starts {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut() {
+            word.push(char::from(byte.to_ascii_lowercase()));
+        }
+        before = byte;
+    }
+    words
+}
+
+/// Why `value` is a stand-in for a secret rather than one, if it is.
+pub(crate) fn placeholder(value: &[u8]) -> Option<&'static str> {
+    let lower = value.to_ascii_lowercase();
+    let has = |needle: &str| memchr::memmem::find(&lower, needle.as_bytes()).is_some();
+    if value.len() < 4 {
+        return Some("too short");
+    }
+    if ["${", "#{", "{{", "{%", "%(", "$(", "<%", "%{", "[[", "@{", "\\("].iter().any(|open| has(open))
+        || matches!(value[0], b'$' | b'<' | b'[' | b'{' | b'&' | b'@' | b'%')
+        || (memchr::memchr(b'{', value).is_some() && memchr::memchr(b'}', value).is_some())
+        || has("%s")
+    {
+        return Some("filled in at run time");
+    }
+    if ["process.env", "os.environ", "getenv", "env.", "secretkeyref", "vault:", "vault/", "op://", "arn:", "ssm:", "kms:", "enc[", "file:", "keyring", "lookup("].iter().any(|source| has(source)) {
+        return Some("names where the secret is kept");
+    }
+    if has("...") || has("***") || value.contains(&0xE2) || value.chunk_by(|a, b| a == b).any(|run| run.len() >= 5 && run[0] != b'/') {
+        return Some("masked");
+    }
+    if FILLER.iter().any(|word| has(word)) {
+        return Some("says that it is an example");
+    }
+    if measure::is_sequence(value) {
+        return Some("a simple sequence");
+    }
+    None
+}
+
+/// Words by which authors say that a value is made up. Each is long enough not to turn up in random text.
+const FILLER: [&str; 46] = [
+    "example", "sample", "dummy", "placeholder", "changeme", "change_me", "change-me", "changeit", "replace", "your_", "your-", "yourp", "yours", "yourk", "yourt", "youra", "insert", "xxxx", "fake",
+    "redacted", "removed", "hidden", "masked", "not-a-", "not_a_", "notasecret", "notsecret", "not-secret", "notreal", "invalid", "todo", "tbd_", "some_", "some-", "my_secret", "mysecret", "my-secret", "my_pass",
+    "mypass", "my-pass", "mytoken", "my_token", "test_", "test-", "testing", "foobar",
+];
+
+/// Why `value` is a word, not a secret that anyone would defend, if it is.
+pub(crate) fn weak(value: &[u8]) -> Option<&'static str> {
+    if value.iter().all(u8::is_ascii_digit) {
+        return (value.len() < 8).then_some("a few digits");
+    }
+    let mut plain: Vec<u8> = value.iter().map(u8::to_ascii_lowercase).map(unleet).filter(u8::is_ascii_alphabetic).collect();
+    let letters = plain.len();
+    // Cut known words out; what is left must be worth something.
+    for word in COMMON {
+        while let Some(at) = memchr::memmem::find(&plain, word.as_bytes()) {
+            plain.drain(at..at + word.len());
+        }
+    }
+    (plain.len() * 3 <= letters && value.len() < 24).then_some("made of common words")
+}
+
+/// The letter that a digit or sign stands for in `p4ssw0rd`.
+fn unleet(byte: u8) -> u8 {
+    match byte {
+        b'0' => b'o',
+        b'1' | b'!' => b'i',
+        b'3' => b'e',
+        b'4' | b'@' => b'a',
+        b'5' | b'$' => b's',
+        b'7' => b't',
+        other => other,
+    }
+}
+
+/// Words that passwords in documentation and tests are made of. Longer ones first: they are cut out in this order.
+const COMMON: [&str; 66] = [
+    "password", "passphrase", "passwort", "credential", "administrator", "postgres", "anonymous", "swordfish", "vagrant", "ansible", "django", "oracle", "mongodb", "rabbitmq", "passwd", "secret", "private", "public",
+    "default", "database", "account", "access", "client", "server", "string", "number", "welcome", "letmein", "qwerty", "hunter", "master", "monkey", "dragon", "super", "admin", "login", "token", "value", "guest", "mysql", "redis",
+    "local", "hello", "world", "wrong", "right", "valid", "change", "user", "pass", "test", "root", "demo", "temp", "user", "auth", "name", "data", "abcd", "good", "foo", "bar", "baz", "key", "new", "old",
+];
+
+/// What the judge makes of one value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Verdict {
+    /// Not a secret, and why.
+    No(&'static str),
+    /// A secret with this confidence, and why.
+    Yes(f32, &'static str),
+}
+
+/// Judge the value given to a name.
+pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, place: Place) -> Verdict {
+    if let Some(why) = placeholder(value) {
+        return Verdict::No(why);
+    }
+    let classes = Classes::of(value);
+    if classes.other > 0 || classes.space > 0 {
+        return Verdict::No("prose");
+    }
+    if looks_like_code(value) {
+        return Verdict::No("a path, an address or an expression");
+    }
+    if value.starts_with(b"eyJ") {
+        return Verdict::No("JSON in base64, left to the rule for JSON Web Tokens");
+    }
+    if value.eq_ignore_ascii_case(identifier) {
+        return Verdict::No("its own name");
+    }
+    if let Some(why) = weak(value) {
+        return Verdict::No(why);
+    }
+    let surprise = measure::surprise(value);
+    match measure::alphabet(value) {
+        Alphabet::Decimal if name != Name::Password || value.len() < 6 => return Verdict::No("a number"),
+        Alphabet::Hex => return judge_hex(name, value, place),
+        _ => {}
+    }
+    if is_uuid(value) {
+        let tells = name == Name::Token && !place.is_staged();
+        return if tells { Verdict::Yes(0.5, "a UUID under the name of a token") } else { Verdict::No("a UUID") };
+    }
+    let wordlike = surprise < WORDLIKE || (classes.digit == 0 && surprise < WORDLIKE + 0.5) || (classes.kinds() == 1 && value.len() < 16);
+    let random = !wordlike && value.len() >= 16 && classes.kinds() >= 2 && classes.symbol * 3 < value.len() && measure::shannon(value) >= 3.2;
+    match name {
+        _ if random && name != Name::Hint => Verdict::Yes(if place.is_staged() { 0.6 } else { 0.8 }, "looks random"),
+        Name::Hint if random && quoted && value.len() >= 24 && classes.kinds() >= 3 && !place.is_staged() && surprise > WORDLIKE + 0.4 => Verdict::Yes(0.45, "looks random"),
+        Name::Password if place.is_staged() => {
+            let strong = value.len() >= 10 && classes.kinds() >= 3 && surprise > WORDLIKE;
+            if strong { Verdict::Yes(0.35, "a strong password") } else { Verdict::No("a weak password in a staged place") }
+        }
+        Name::Password if value.len() >= 6 && classes.letters() > 0 && classes.digit + classes.symbol > 0 && !is_identifier(value, surprise) => {
+            Verdict::Yes(if quoted { 0.5 } else { 0.4 }, "a literal under the name of a password")
+        }
+        Name::Password if value.len() >= 8 && !wordlike => Verdict::Yes(0.4, "a literal under the name of a password"),
+        Name::Token | Name::Secret if !place.is_staged() && value.len() >= 10 && !wordlike && classes.kinds() >= 2 && classes.digit > 0 => {
+            Verdict::Yes(0.45, "looks random")
+        }
+        _ => Verdict::No("reads like words"),
+    }
+}
+
+/// Mean surprise, in bits, under which text reads like words or identifiers.
+const WORDLIKE: f32 = 4.35;
+
+fn judge_hex(name: Name, value: &[u8], place: Place) -> Verdict {
+    let varied = value.len() >= 24 && value.len() % 2 == 0 && measure::shannon(value) >= 3.0;
+    match name {
+        _ if !varied => Verdict::No("a short or repetitive hex number"),
+        Name::Hint => Verdict::No("hex under a name that need not be secret"),
+        // Keys and results of published test vectors are written like this.
+        _ if place.is_staged() => Verdict::No("hex in a staged place, as test vectors are"),
+        _ => Verdict::Yes(0.7, "a long hex string under the name of a secret"),
+    }
+}
+
+fn is_uuid(value: &[u8]) -> bool {
+    value.len() == 36 && value.iter().enumerate().all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
+}
+
+/// Words joined by separators, a dotted name, a kebab-case slug.
+fn is_identifier(value: &[u8], surprise: f32) -> bool {
+    value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':')) && surprise < 4.0
+}
+
+/// Addresses, paths, formats, expressions, selectors and messages: what stands beside a telling name in programs.
+fn looks_like_code(value: &[u8]) -> bool {
+    let has = |needle: &[u8]| memchr::memmem::find(value, needle).is_some();
+    has(b"://") || has(b"::") || has(b"()") || has(b"\\n") || has(b"=>") || has(b"->") || has(b"</")
+        || matches!(value[0], b'/' | b'.' | b'#' | b'-' | b'~' | b'\\' | b'(' | b'^' | b'*' | b'?' | b',' | b';' | b':' | b'|' | b'!' | b'=')
+        || matches!(value.last(), Some(b':' | b'\\' | b'?'))
+        || (value.iter().filter(|&&b| b == b'/').count() >= 2 && measure::surprise(value) < 4.6)
+        || (value.iter().filter(|&&b| b == b'.').count() >= 1 && value.split(|&b| b == b'.').all(|part| !part.is_empty() && part.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_')))
+        || has(b"(")
+        || value.iter().filter(|&&b| matches!(b, b'\\' | b'(' | b')' | b'[' | b']' | b'|' | b'"')).count() >= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_name_tell() {
+        for (identifier, name) in [
+            ("password", Some(Name::Password)),
+            ("DB_PASSWORD", Some(Name::Password)),
+            ("password2", Some(Name::Password)),
+            ("githubToken", Some(Name::Token)),
+            ("API_KEY_PROD", Some(Name::Token)),
+            ("clientSecret", Some(Name::Token)),
+            ("SECRET_KEY", Some(Name::Secret)),
+            ("AWSSecretKey", Some(Name::Secret)),
+            ("dbpassword", Some(Name::Password)),
+            ("cache_key", Some(Name::Hint)),
+            ("password_field_name", None),
+            ("token_url", None),
+            ("secretName", None),
+            ("keyboard", None),
+        ] {
+            assert_eq!(name_of(identifier.as_bytes()), name, "{identifier}");
+        }
+    }
+
+    #[test]
+    fn stand_ins_are_known() {
+        for value in ["${DB_PASSWORD}", "{{ password }}", "<password>", "your_api_key_here", "xxxxxxxxxxxx", "changeme123", "wJalrXUtnFEMIEXAMPLEKEY", "sk-...", "%(password)s", "process.env.KEY", "12345678"] {
+            assert!(placeholder(value.as_bytes()).is_some(), "{value}");
+        }
+        assert_eq!(placeholder(b"q7ZxKp2mVt9LwRb4"), None);
+    }
+
+    #[test]
+    fn common_words_are_weak_however_they_are_spelled() {
+        for value in ["password", "p4ssw0rd", "admin123", "superS3cret", "TestPassword1!", "secret", "foo-bar", "1234"] {
+            assert!(weak(value.as_bytes()).is_some(), "{value}");
+        }
+        for value in ["k8Vq2xTz9w", "wV4!kd92Qp"] {
+            assert!(weak(value.as_bytes()).is_none(), "{value}");
+        }
+    }
+
+    fn said(identifier: &str, value: &str, place: Place) -> bool {
+        name_of(identifier.as_bytes())
+            .is_some_and(|name| matches!(judge(name, identifier.as_bytes(), value.as_bytes(), true, place), Verdict::Yes(..)))
+    }
+
+    #[test]
+    fn secrets_are_told_from_words() {
+        for (identifier, value) in [
+            ("password", "k8Vq2xTz9w"),
+            ("DB_PASS", "wV4!kd92Qp"),
+            ("api_key", "q7ZxKp2mVt9LwRb4Ns8Dy3Hc6Jf1Ga"),
+            ("client_secret", "0f1e6c5b9a8d47f2b3c4d5e6f7089a1b"),
+        ] {
+            assert!(said(identifier, value, Place::Source), "{identifier} {value}");
+        }
+        for (identifier, value) in [
+            ("password", "Enter your password"),
+            ("password", "forgot_password_link"),
+            ("token", "access_token_secret"),
+            ("token", "Bearer"),
+            ("secret", "keyboard cat"),
+            ("key", "user.settings.theme"),
+            ("api_key", "/etc/keys/api.key"),
+            ("password", "password"),
+            ("token", "CLIENT_HANDSHAKE_TRAFFIC_SECRET"),
+        ] {
+            assert!(!said(identifier, value, Place::Source), "{identifier} {value}");
+        }
+    }
+
+    #[test]
+    fn staged_places_ask_for_more() {
+        assert!(said("password", "lagoon92xk", Place::Config));
+        assert!(!said("password", "lagoon92xk", Place::Test));
+        assert!(said("password", "tG7#kd92!QpZx", Place::Test));
+        assert!(!said("secret", "0f1e6c5b9a8d47f2b3c4d5e6f7089a1b", Place::Test));
+    }
+}
