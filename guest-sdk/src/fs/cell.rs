@@ -148,6 +148,10 @@ impl Handle {
         self.0.create_directory_at(inner).map_err(error)
     }
 
+    pub(super) fn read_link_at(&self, inner: &str) -> io::Result<String> {
+        self.0.readlink_at(inner).map_err(error)
+    }
+
     pub(super) fn remove_file_at(&self, inner: &str) -> io::Result<()> {
         self.0.unlink_file_at(inner).map_err(error)
     }

@@ -176,6 +176,15 @@ pub fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
     at.base.stat_at(&at.inner, backend::Links::Keep).context("look at", &at.path)
 }
 
+/// What a symbolic link says. Where it leads is not looked at.
+///
+/// # Errors
+/// Nothing is there, it is no symbolic link, it is not granted, or the host does not tell (some refuse absolute targets).
+pub fn read_link(path: impl AsRef<Path>) -> io::Result<String> {
+    let at = locate(path.as_ref())?;
+    at.base.read_link_at(&at.inner).context("read the link", &at.path)
+}
+
 /// Creates a directory and those above it. One that exists already is no error.
 ///
 /// # Errors

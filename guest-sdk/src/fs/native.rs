@@ -134,6 +134,11 @@ impl Handle {
         fs::create_dir(self.path.join(inner))
     }
 
+    pub(super) fn read_link_at(&self, inner: &str) -> io::Result<String> {
+        let target = fs::read_link(self.path.join(inner))?.into_os_string().into_string();
+        target.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it leads to a name that is not UTF-8"))
+    }
+
     pub(super) fn remove_file_at(&self, inner: &str) -> io::Result<()> {
         fs::remove_file(self.path.join(inner))
     }

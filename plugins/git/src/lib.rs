@@ -1,0 +1,32 @@
+//! Git, read-only, from the repository's own files: no git program, nothing written. What lives here: the plugin's list of
+//! tools. What must never live here: a way to write.
+//!
+//! A repository may have been made by an attacker. Every object is checked against its hash, every name before it becomes
+//! part of a path, and every size before memory is given for it; what does not fit is an error, never a panic.
+
+mod changes;
+mod commit;
+mod disk;
+mod history;
+mod ignore;
+mod index;
+mod objects;
+mod patch;
+mod recent;
+mod refs;
+mod repository;
+mod revision;
+mod text;
+mod tree;
+mod worktree;
+
+pub mod tools;
+
+pub use commit::{CommitInfo, Person};
+
+use tools::{diff::diff, log::log, show::show, status::status};
+
+vespiary_sdk::tool_plugin!(status, log, show, diff);
+
+#[cfg(test)]
+mod fixture;
