@@ -32,7 +32,11 @@ fn main() -> std::io::Result<()> {
             }
         }
         let seconds = started.elapsed().as_secs_f64();
-        eprintln!("{}: {} files, {binary} binary, {bytes} bytes, {findings} findings, {seconds:.2} s", folder.display(), files.len());
+        eprintln!(
+            "{}: {} files, {binary} binary, {bytes} bytes, {findings} findings, {seconds:.2} s",
+            folder.display(),
+            files.len()
+        );
     }
     out.flush()
 }

@@ -4,10 +4,13 @@ use regex::bytes::{Regex, RegexBuilder};
 use std::sync::LazyLock;
 
 static SAME_LINE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i)pragma:\s?(?:allow|white)list[ -]secret|gitleaks:\s?allow|vespiary:\s?allow[ -]secret|trufflehog:\s?ignore|ggignore|\bnosec\b|noqa:[^\n]*\bS10[5-7]\b|nosemgrep|detect-secrets:\s?(?:disable|ignore)")
+    pattern(
+        r"(?i)pragma:\s?(?:allow|white)list[ -]secret|gitleaks:\s?allow|vespiary:\s?allow[ -]secret|trufflehog:\s?ignore|ggignore|\bnosec\b|noqa:[^\n]*\bS10[5-7]\b|nosemgrep|detect-secrets:\s?(?:disable|ignore)",
+    )
 });
-static LINE_BEFORE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)pragma:\s?(?:allow|white)list[ -]nextline[ -]secret|vespiary:\s?allow[ -]next[ -]?line[ -]secret"));
+static LINE_BEFORE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?i)pragma:\s?(?:allow|white)list[ -]nextline[ -]secret|vespiary:\s?allow[ -]next[ -]?line[ -]secret")
+});
 
 #[expect(clippy::expect_used, reason = "both patterns are compiled by the unit test")]
 fn pattern(text: &str) -> Regex {
@@ -27,7 +30,15 @@ mod tests {
 
     #[test]
     fn each_comment_allows_its_line() {
-        for comment in ["# pragma: allowlist secret", "// gitleaks:allow", "# vespiary:allow secret", "# nosec", "# nosec B105", "# noqa: S105", "-- trufflehog:ignore"] {
+        for comment in [
+            "# pragma: allowlist secret",
+            "// gitleaks:allow",
+            "# vespiary:allow secret",
+            "# nosec",
+            "# nosec B105",
+            "# noqa: S105",
+            "-- trufflehog:ignore",
+        ] {
             assert!(allowed(format!("password = 'x' {comment}").as_bytes(), None).is_some(), "{comment}");
         }
         assert!(allowed(b"x", Some(b"# pragma: allowlist nextline secret")).is_some());

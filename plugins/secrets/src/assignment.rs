@@ -71,7 +71,9 @@ pub(crate) fn read(text: &[u8], name: Range<usize>, bare: bool) -> Option<Assign
     if !bare || matches!(operator, Operator::Comma | Operator::Call) {
         return None;
     }
-    let value = reader.until(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b',' | b';' | b'&' | b'<' | b'>' | b'#'))?;
+    let value = reader.until(|b| {
+        b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b',' | b';' | b'&' | b'<' | b'>' | b'#')
+    })?;
     // A call, an index or a formula is no literal.
     let literal = !text[value.clone()].iter().any(|b| matches!(b, b'(' | b')' | b'{' | b'}' | b'[' | b']'));
     literal.then_some(Assignment { name, value, quoted: false })
@@ -125,7 +127,11 @@ impl Reader<'_> {
                 Operator::Call
             }
             b'=' | b'!' | b'|' | b'+' => {
-                let signs = self.text[self.at..].iter().take(3).take_while(|b| matches!(b, b'=' | b'!' | b'>' | b'|' | b'+' | b'~')).count();
+                let signs = self.text[self.at..]
+                    .iter()
+                    .take(3)
+                    .take_while(|b| matches!(b, b'=' | b'!' | b'>' | b'|' | b'+' | b'~'))
+                    .count();
                 if !self.text[self.at..self.at + signs].contains(&b'=') {
                     return Operator::None;
                 }
@@ -145,8 +151,15 @@ impl Reader<'_> {
                 }
                 // `name: &str = "..."`: a type stands between.
                 let rest = &self.text[self.at..self.text.len().min(self.at + 48)];
-                let stop = rest.iter().position(|b| matches!(b, b'=' | b'"' | b'\n' | b',' | b';' | b')' | b'}')).unwrap_or(rest.len());
-                if rest.get(stop) == Some(&b'=') && rest.get(stop + 1) != Some(&b'=') && stop > 0 && rest[stop - 1] == b' ' {
+                let stop = rest
+                    .iter()
+                    .position(|b| matches!(b, b'=' | b'"' | b'\n' | b',' | b';' | b')' | b'}'))
+                    .unwrap_or(rest.len());
+                if rest.get(stop) == Some(&b'=')
+                    && rest.get(stop + 1) != Some(&b'=')
+                    && stop > 0
+                    && rest[stop - 1] == b' '
+                {
                     self.at += stop + 1;
                     self.spaces();
                     return Operator::Assign;
@@ -180,7 +193,12 @@ impl Reader<'_> {
     fn wrappers(&mut self) {
         for _ in 0..3 {
             let rest = &self.text[self.at..self.text.len().min(self.at + 48)];
-            let word = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'.' | b'!' | b'&' | b'@' | b'#' | b' ')).count();
+            let word = rest
+                .iter()
+                .take_while(|b| {
+                    b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'.' | b'!' | b'&' | b'@' | b'#' | b' ')
+                })
+                .count();
             match rest.get(word) {
                 Some(b'(') => {
                     self.at += word + 1;
@@ -267,15 +285,33 @@ mod tests {
 
     #[test]
     fn spellings_of_configuration() {
-        for text in ["PASSWORD=v@lue1\n", "password: v@lue1", "<password>v@lue1</password>", "tool --password v@lue1 -x", "tool --password=v@lue1", "export password=v@lue1;"] {
-            assert_eq!(value(text, if text.starts_with('P') { "PASSWORD" } else { "password" }, true), Some("v@lue1"), "{text}");
+        for text in [
+            "PASSWORD=v@lue1\n",
+            "password: v@lue1",
+            "<password>v@lue1</password>",
+            "tool --password v@lue1 -x",
+            "tool --password=v@lue1",
+            "export password=v@lue1;",
+        ] {
+            assert_eq!(
+                value(text, if text.starts_with('P') { "PASSWORD" } else { "password" }, true),
+                Some("v@lue1"),
+                "{text}"
+            );
         }
         assert_eq!(value("password = v@lue1", "password", false), None);
     }
 
     #[test]
     fn what_is_no_literal() {
-        for text in ["password = get_password()", "password = self.password", "fn password(&self)", "the password is here", "password: Option<String>,", "password::new(\"x1234\")"] {
+        for text in [
+            "password = get_password()",
+            "password = self.password",
+            "fn password(&self)",
+            "the password is here",
+            "password: Option<String>,",
+            "password::new(\"x1234\")",
+        ] {
             assert_eq!(value(text, "password", false), None, "{text}");
         }
         assert_eq!(value("password: read(file)", "password", true), None);

@@ -5,8 +5,8 @@
 use crate::measure::{self, Classes};
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 /// What a rule asks of its matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +98,9 @@ pub(crate) fn base62_crc_holds(token: &[u8]) -> Option<bool> {
     Some(expected == *checksum)
 }
 
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_allow_trailing_bits(true)
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
@@ -166,7 +167,8 @@ mod tests {
     #[test]
     fn a_jwt_needs_a_header_with_a_signing_algorithm() {
         let encode = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
-        let token = |header: &str| format!("{}.{}.{}", encode(header), encode("{\"sub\":\"a\"}"), "c2lnbmF0dXJlc2lnbmF0dXJl");
+        let token =
+            |header: &str| format!("{}.{}.{}", encode(header), encode("{\"sub\":\"a\"}"), "c2lnbmF0dXJlc2lnbmF0dXJl");
         assert!(matches!(Check::Jwt.apply(token("{\"alg\":\"RS256\"}").as_bytes()), Outcome::Passes { .. }));
         assert!(matches!(Check::Jwt.apply(token("{\"alg\":\"none\"}").as_bytes()), Outcome::Fails(_)));
         assert!(matches!(Check::Jwt.apply(token("{\"typ\":\"x\"}").as_bytes()), Outcome::Fails(_)));
@@ -183,7 +185,10 @@ mod tests {
     #[test]
     fn basic_credentials_decode_to_a_pair() {
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        assert!(matches!(Check::UserColonPassword.apply(encode("deploy:k8Vq2xTz9w").as_bytes()), Outcome::Passes { .. }));
+        assert!(matches!(
+            Check::UserColonPassword.apply(encode("deploy:k8Vq2xTz9w").as_bytes()),
+            Outcome::Passes { .. }
+        ));
         assert!(matches!(Check::UserColonPassword.apply(encode("user:password").as_bytes()), Outcome::Fails(_)));
         assert!(matches!(Check::UserColonPassword.apply(encode("no pair at all").as_bytes()), Outcome::Fails(_)));
     }

@@ -43,7 +43,9 @@ pub(crate) fn pem(text: &[u8], words_at: usize) -> Option<Key> {
     let limit = text.len().min(after + BLOCK_MAX);
     let end = memchr::memmem::find(&text[after..limit], b"END ").map_or(limit, |at| after + at);
     let body = body_of(&text[after..end]);
-    let encrypted = label.starts_with(b"ENCRYPTED") || label.starts_with(b"SSH2 ENC") || memchr::memmem::find(&text[after..end], b"ENCRYPTED").is_some();
+    let encrypted = label.starts_with(b"ENCRYPTED")
+        || label.starts_with(b"SSH2 ENC")
+        || memchr::memmem::find(&text[after..end], b"ENCRYPTED").is_some();
     if body.len() < 40 || crate::measure::shannon(&body) < 3.5 {
         return None;
     }
@@ -141,7 +143,17 @@ pub(crate) fn der(text: &[u8], at: usize) -> Option<Key> {
 
 /// How base64 of a private key begins, a few characters in: PKCS #8 (RSA, EC, Ed25519, X25519), PKCS #1 of the usual sizes, SEC 1.
 pub(crate) const DER_STARTS: [&str; 11] = [
-    "IBADANBgkqhkiG9w0BAQEF", "gIBADANBgkqhkiG9w0BAQEF", "IBAAKCAQEA", "IBAAKBgQ", "IBAAKCAgEA", "IBAAJBA", "HAgEAMBMGByqGSM49", "AgEAMBAGByqGSM49", "C4CAQAwBQYDK2Vw", "HcCAQEEI", "GkAgEBBD",
+    "IBADANBgkqhkiG9w0BAQEF",
+    "gIBADANBgkqhkiG9w0BAQEF",
+    "IBAAKCAQEA",
+    "IBAAKBgQ",
+    "IBAAKCAgEA",
+    "IBAAJBA",
+    "HAgEAMBMGByqGSM49",
+    "AgEAMBAGByqGSM49",
+    "C4CAQAwBQYDK2Vw",
+    "HcCAQEEI",
+    "GkAgEBBD",
 ];
 
 /// The content length and header length of the DER value that `der` begins with.
@@ -167,14 +179,18 @@ pub(crate) fn putty(text: &[u8], at: usize) -> Option<Key> {
 /// The private member of a JSON Web Key, given where its `"kty"` is.
 pub(crate) fn jwk(text: &[u8], kty_at: usize) -> Option<Key> {
     // The members of one object: from the brace before to the brace after.
-    let from = memchr::memrchr(b'{', &text[kty_at.saturating_sub(4096)..kty_at]).map(|at| kty_at.saturating_sub(4096) + at)?;
+    let from =
+        memchr::memrchr(b'{', &text[kty_at.saturating_sub(4096)..kty_at]).map(|at| kty_at.saturating_sub(4096) + at)?;
     let to = memchr::memchr(b'}', &text[kty_at..text.len().min(kty_at + 4096)]).map(|at| kty_at + at)?;
     let object = &text[from..to];
     let symmetric = member(object, b"kty").is_some_and(|range| object[range].eq_ignore_ascii_case(b"oct"));
     let value = member(object, if symmetric { b"k" } else { b"d" })?;
     let secret = &object[value.clone()];
-    let random = secret.len() >= 22 && crate::measure::alphabet(secret) != crate::measure::Alphabet::Free && crate::measure::surprise(secret) > 4.2;
-    let fits = random && secret.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=' | b'+' | b'/'));
+    let random = secret.len() >= 22
+        && crate::measure::alphabet(secret) != crate::measure::Alphabet::Free
+        && crate::measure::surprise(secret) > 4.2;
+    let fits =
+        random && secret.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=' | b'+' | b'/'));
     let note = if symmetric { "the member k of a symmetric key" } else { "the member d of a key pair" };
     // The other private members stand in the same object.
     fits.then_some(Key { kind: Kind::Jwk, range: from + value.start..to.max(from + value.end), note })
@@ -233,7 +249,11 @@ pub(crate) fn numbers(text: &[u8], at: usize) -> Option<Key> {
         .filter(|word| word.len() >= 16 && word.iter().all(u8::is_ascii_hexdigit))
         .map(<[u8]>::len)
         .sum::<usize>();
-    (digits >= 40).then_some(Key { kind: Kind::Numbers, range: open..end, note: "long numbers in a private key's constructor" })
+    (digits >= 40).then_some(Key {
+        kind: Kind::Numbers,
+        range: open..end,
+        note: "long numbers in a private key's constructor",
+    })
 }
 
 #[cfg(test)]
@@ -277,10 +297,16 @@ mod tests {
 
     #[test]
     fn an_encrypted_block_says_so() {
-        assert_eq!(find(&block(&["ENCRYPTED PRIVATE", "KEY"].join(" "), &body(4), "\n")).map(|key| key.kind), Some(Kind::EncryptedPem));
+        assert_eq!(
+            find(&block(&["ENCRYPTED PRIVATE", "KEY"].join(" "), &body(4), "\n")).map(|key| key.kind),
+            Some(Kind::EncryptedPem)
+        );
         let mut lines = body(4);
         lines.insert(0, "Proc-Type: 4,ENCRYPTED".to_owned());
-        assert_eq!(find(&block(&["RSA PRIVATE", "KEY"].join(" "), &lines, "\n")).map(|key| key.kind), Some(Kind::EncryptedPem));
+        assert_eq!(
+            find(&block(&["RSA PRIVATE", "KEY"].join(" "), &lines, "\n")).map(|key| key.kind),
+            Some(Kind::EncryptedPem)
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod assignment;
 mod checks;
 mod finding;
 mod keys;
+mod known;
 mod measure;
 mod place;
 mod refute;
@@ -17,6 +18,10 @@ mod scan;
 mod source;
 mod url;
 mod value;
+mod words;
 
+pub use agent::{Answer, Context, Mode, Report, secrets};
 pub use finding::{Evidence, Finding, Severity};
+pub use refute::{Claim, Refutation, Verdict};
 pub use scan::{FileScan, scan_text, warm};
+pub use source::Skipped;

@@ -4,7 +4,7 @@
 //! or context come in here.
 
 /// Shannon entropy of the byte distribution, in bits per byte. 0 for an empty string.
-pub fn shannon(bytes: &[u8]) -> f32 {
+pub(crate) fn shannon(bytes: &[u8]) -> f32 {
     if bytes.is_empty() {
         return 0.0;
     }
@@ -25,24 +25,24 @@ pub fn shannon(bytes: &[u8]) -> f32 {
 
 /// How many bytes of each class a string holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Classes {
+pub(crate) struct Classes {
     /// `a-z`
-    pub lower: usize,
+    pub(crate) lower: usize,
     /// `A-Z`
-    pub upper: usize,
+    pub(crate) upper: usize,
     /// `0-9`
-    pub digit: usize,
+    pub(crate) digit: usize,
     /// ASCII punctuation.
-    pub symbol: usize,
+    pub(crate) symbol: usize,
     /// ASCII white space.
-    pub space: usize,
+    pub(crate) space: usize,
     /// Control characters and everything outside ASCII.
-    pub other: usize,
+    pub(crate) other: usize,
 }
 
 impl Classes {
     /// Count the classes of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut classes = Self::default();
         for byte in bytes {
             let counter = match byte {
@@ -59,19 +59,19 @@ impl Classes {
     }
 
     /// How many of lower, upper, digit and symbol occur at all.
-    pub fn kinds(&self) -> usize {
+    pub(crate) fn kinds(&self) -> usize {
         [self.lower, self.upper, self.digit, self.symbol].iter().filter(|&&n| n > 0).count()
     }
 
     /// Letters of either case.
-    pub fn letters(&self) -> usize {
+    pub(crate) fn letters(&self) -> usize {
         self.lower + self.upper
     }
 }
 
 /// The narrowest alphabet that holds every byte of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alphabet {
+pub(crate) enum Alphabet {
     /// Digits only.
     Decimal,
     /// `0-9a-f` in one case, with at least one digit and one letter.
@@ -85,15 +85,13 @@ pub enum Alphabet {
 }
 
 /// The alphabet of `bytes`.
-pub fn alphabet(bytes: &[u8]) -> Alphabet {
+pub(crate) fn alphabet(bytes: &[u8]) -> Alphabet {
     let lower_hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let upper_hex = |b: &u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
     let base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_' | b'-');
     if bytes.iter().all(u8::is_ascii_digit) {
         Alphabet::Decimal
-    } else if bytes.iter().any(u8::is_ascii_digit)
-        && (bytes.iter().all(lower_hex) || bytes.iter().all(upper_hex))
-    {
+    } else if bytes.iter().any(u8::is_ascii_digit) && (bytes.iter().all(lower_hex) || bytes.iter().all(upper_hex)) {
         Alphabet::Hex
     } else if bytes.iter().all(base64) {
         Alphabet::Base64
@@ -109,7 +107,7 @@ pub fn alphabet(bytes: &[u8]) -> Alphabet {
 ///
 /// Shannon entropy counts only how often a byte occurs, so `readAccessKeyFromDisk` and a token of that length score
 /// alike; the step from byte to byte tells them apart.
-pub fn surprise(bytes: &[u8]) -> f32 {
+pub(crate) fn surprise(bytes: &[u8]) -> f32 {
     if bytes.len() < 2 {
         return 0.0;
     }
@@ -135,13 +133,17 @@ fn step(a: u8, b: u8) -> u8 {
         (b'a'..=b'z', b'A'..=b'Z') => 45,
         _ if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => BIGRAM[index(a)][index(b)],
         _ if a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric() => 55,
-        _ if matches!(a, b'_' | b'-' | b'.' | b' ' | b'/' | b':') || matches!(b, b'_' | b'-' | b'.' | b' ' | b'/' | b':') => 25,
+        _ if matches!(a, b'_' | b'-' | b'.' | b' ' | b'/' | b':')
+            || matches!(b, b'_' | b'-' | b'.' | b' ' | b'/' | b':') =>
+        {
+            25
+        }
         _ => 50,
     }
 }
 
 /// True when the bytes only count up or down, or repeat a block of at most four bytes: `123456`, `abcdef`, `xyxyxy`.
-pub fn is_sequence(bytes: &[u8]) -> bool {
+pub(crate) fn is_sequence(bytes: &[u8]) -> bool {
     if bytes.len() < 4 {
         return false;
     }
@@ -152,7 +154,7 @@ pub fn is_sequence(bytes: &[u8]) -> bool {
 
 /// The share of distinct bytes that a random string of this length over `alphabet_size` letters would have, against what
 /// it has: near 1 for random, well under 1 for repetitive text.
-pub fn variety(bytes: &[u8], alphabet_size: f32) -> f32 {
+pub(crate) fn variety(bytes: &[u8], alphabet_size: f32) -> f32 {
     if bytes.is_empty() {
         return 0.0;
     }
@@ -202,7 +204,9 @@ mod tests {
 
     #[test]
     fn words_and_random_text_are_apart() {
-        for words in ["read_access_key_from_disk", "correcthorsebatterystaple", "readAccessKeyFromDisk", "not-a-real-value"] {
+        for words in
+            ["read_access_key_from_disk", "correcthorsebatterystaple", "readAccessKeyFromDisk", "not-a-real-value"]
+        {
             assert!(surprise(words.as_bytes()) < 4.6, "{words}: {}", surprise(words.as_bytes()));
         }
         for random in ["q7ZxKp2mVt9LwRb4", "wJalrXUtnFEMIbPxRfiCYzzqKEY", "xkqzvbwjhtplmfgd"] {

@@ -40,8 +40,12 @@ impl Place {
             return Self::Translation;
         }
         let stem = name.split('.').next().unwrap_or("");
-        if parts().any(|part| TEST_FOLDERS.contains(&part) || part.ends_with("-tests") || part.ends_with("_tests") || part.ends_with("-test-suite"))
-            || ["test_", "spec_"].iter().any(|prefix| stem.starts_with(prefix))
+        if parts().any(|part| {
+            TEST_FOLDERS.contains(&part)
+                || part.ends_with("-tests")
+                || part.ends_with("_tests")
+                || part.ends_with("-test-suite")
+        }) || ["test_", "spec_"].iter().any(|prefix| stem.starts_with(prefix))
             || ["_test", "_tests", "_spec", "-test", "-spec"].iter().any(|suffix| stem.ends_with(suffix))
             || matches!(stem, "test" | "tests" | "conftest" | "testing")
             || name.contains(".test.")
@@ -50,14 +54,37 @@ impl Place {
             return Self::Test;
         }
         if matches!(extension, "md" | "rst" | "adoc" | "html" | "htm" | "ipynb" | "tex" | "1" | "5" | "8" | "pod")
-            || parts().any(|part| matches!(part, "doc" | "docs" | "documentation" | "example" | "examples" | "samples" | "sample" | "demo" | "demos" | "tutorial" | "tutorials" | "snippets"))
-            || ["readme", "changelog", "changes", "history", "news", "license", "contributing", "pkg-info", "metadata"].contains(&stem)
-            || [".example", ".sample", ".template", ".dist", ".tmpl", ".tpl"].iter().any(|suffix| name.ends_with(suffix) || name.contains(&format!("{suffix}.")))
+            || parts().any(|part| {
+                matches!(
+                    part,
+                    "doc"
+                        | "docs"
+                        | "documentation"
+                        | "example"
+                        | "examples"
+                        | "samples"
+                        | "sample"
+                        | "demo"
+                        | "demos"
+                        | "tutorial"
+                        | "tutorials"
+                        | "snippets"
+                )
+            })
+            || ["readme", "changelog", "changes", "history", "news", "license", "contributing", "pkg-info", "metadata"]
+                .contains(&stem)
+            || [".example", ".sample", ".template", ".dist", ".tmpl", ".tpl"]
+                .iter()
+                .any(|suffix| name.ends_with(suffix) || name.contains(&format!("{suffix}.")))
             || (extension == "txt" && !parts().any(|part| part == "config"))
         {
             return Self::Docs;
         }
-        if CONFIG_EXTENSIONS.contains(&extension) || stem.is_empty() || name.starts_with("dockerfile") || name.contains(".env") {
+        if CONFIG_EXTENSIONS.contains(&extension)
+            || stem.is_empty()
+            || name.starts_with("dockerfile")
+            || name.contains(".env")
+        {
             return Self::Config;
         }
         Self::Source
@@ -85,23 +112,72 @@ impl Place {
 pub(crate) fn has_bare_values(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    CONFIG_EXTENSIONS.contains(&extension) || name.starts_with('.') || name.starts_with("dockerfile") || name.contains(".env")
+    CONFIG_EXTENSIONS.contains(&extension)
+        || name.starts_with('.')
+        || name.starts_with("dockerfile")
+        || name.contains(".env")
         || matches!(extension, "sh" | "bash" | "zsh" | "ps1" | "bat" | "cmd" | "md" | "rst" | "txt" | "j2" | "tfvars")
         || !name.contains('.')
 }
 
 const GENERATED_NAMES: [&str; 14] = [
-    "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "cargo.lock", "poetry.lock", "uv.lock", "pipfile.lock",
-    "pdm.lock", "go.sum", "composer.lock", "gemfile.lock", ".cargo_vcs_info.json", ".cargo-checksum.json",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
+    "cargo.lock",
+    "poetry.lock",
+    "uv.lock",
+    "pipfile.lock",
+    "pdm.lock",
+    "go.sum",
+    "composer.lock",
+    "gemfile.lock",
+    ".cargo_vcs_info.json",
+    ".cargo-checksum.json",
 ];
-const GENERATED_EXTENSIONS: [&str; 10] = ["lock", "sum", "map", "svg", "sha1", "sha256", "sha512", "md5", "css", "snap"];
+const GENERATED_EXTENSIONS: [&str; 10] =
+    ["lock", "sum", "map", "svg", "sha1", "sha256", "sha512", "md5", "css", "snap"];
 const TEST_FOLDERS: [&str; 18] = [
-    "test", "tests", "testing", "testdata", "test_data", "test-data", "spec", "specs", "fixture", "fixtures", "mock", "mocks", "__tests__",
-    "__mocks__", "bench", "benches", "cassettes", "e2e",
+    "test",
+    "tests",
+    "testing",
+    "testdata",
+    "test_data",
+    "test-data",
+    "spec",
+    "specs",
+    "fixture",
+    "fixtures",
+    "mock",
+    "mocks",
+    "__tests__",
+    "__mocks__",
+    "bench",
+    "benches",
+    "cassettes",
+    "e2e",
 ];
 const CONFIG_EXTENSIONS: [&str; 19] = [
-    "env", "ini", "cfg", "conf", "config", "cnf", "properties", "yaml", "yml", "toml", "json", "json5", "xml", "plist", "tf", "tfvars", "npmrc",
-    "pypirc", "netrc",
+    "env",
+    "ini",
+    "cfg",
+    "conf",
+    "config",
+    "cnf",
+    "properties",
+    "yaml",
+    "yml",
+    "toml",
+    "json",
+    "json5",
+    "xml",
+    "plist",
+    "tf",
+    "tfvars",
+    "npmrc",
+    "pypirc",
+    "netrc",
 ];
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::assignment;
 use crate::checks::Outcome;
 use crate::finding::{self, Finding, Severity};
 use crate::keys::{self, Kind};
+use crate::known;
 use crate::place::{self, Place};
 use crate::rules::{Anchor, RULES};
 use crate::value::{self, Name, Verdict};
@@ -56,7 +57,22 @@ struct Leads {
 }
 
 /// Parts of names whose values are looked at.
-const NAME_PARTS: [&str; 14] = ["passw", "pass", "pwd", "secret", "token", "key", "cred", "auth", "salt", "cookie", "session", "bearer", "kennwort", "contrasena"];
+const NAME_PARTS: [&str; 14] = [
+    "passw",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "cred",
+    "auth",
+    "salt",
+    "cookie",
+    "session",
+    "bearer",
+    "kennwort",
+    "contrasena",
+];
 
 #[expect(clippy::expect_used, reason = "built from literals; every test that scans builds it")]
 static LEADS: LazyLock<Leads> = LazyLock::new(|| {
@@ -108,7 +124,8 @@ pub(crate) fn candidates(path: &str, text: &[u8]) -> Vec<Candidate> {
             match *lead {
                 Lead::Rule(index) => {
                     if RULES[index].anchor == Anchor::Prefix || at >= searched_to[index] {
-                        searched_to[index] = by_rule(index, text, at, hit.len(), place, &mut found).max(searched_to[index]);
+                        searched_to[index] =
+                            by_rule(index, text, at, hit.len(), place, &mut found).max(searched_to[index]);
                     }
                 }
                 Lead::Name if at >= names_read_to => names_read_to = by_name(text, at, bare, place, &mut found),
@@ -122,10 +139,11 @@ pub(crate) fn candidates(path: &str, text: &[u8]) -> Vec<Candidate> {
             }
         }
     }
-    without_overlaps(found)
+    without_overlaps(text, found)
 }
 
-fn without_overlaps(mut found: Vec<Candidate>) -> Vec<Candidate> {
+fn without_overlaps(text: &[u8], mut found: Vec<Candidate>) -> Vec<Candidate> {
+    found.retain(|c| known::published(&text[c.range.clone()]).is_none());
     found.sort_by_key(|c| (std::cmp::Reverse(c.rank), c.range.start, std::cmp::Reverse(c.range.len())));
     let mut kept: Vec<Candidate> = Vec::with_capacity(found.len());
     let mut taken = std::collections::BTreeMap::<usize, usize>::new();
@@ -171,9 +189,22 @@ fn by_rule(index: usize, text: &[u8], at: usize, len: usize, place: Place, found
 /// Stand-ins that keep a provider's form.
 fn stands_in(secret: &[u8]) -> bool {
     let lower = secret.to_ascii_lowercase();
-    ["example", "xxxx", "placeholder", "changeme", "your_", "your-", "yourk", "yours", "dummy", "redacted", "notreal", "fake"]
-        .iter()
-        .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
+    [
+        "example",
+        "xxxx",
+        "placeholder",
+        "changeme",
+        "your_",
+        "your-",
+        "yourk",
+        "yours",
+        "dummy",
+        "redacted",
+        "notreal",
+        "fake",
+    ]
+    .iter()
+    .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
 }
 
 fn by_name(text: &[u8], at: usize, bare: bool, place: Place, found: &mut Vec<Candidate>) -> usize {
@@ -193,7 +224,8 @@ fn by_name(text: &[u8], at: usize, bare: bool, place: Place, found: &mut Vec<Can
             Name::Hint => ("random-literal", "Random-looking string under the name of a key", Severity::Medium),
         };
         let severity = if place.is_staged() { severity.lowered().lowered() } else { severity };
-        let long = secret.strip_suffix(b"\r").map_or(read.value.clone(), |s| read.value.start..read.value.start + s.len());
+        let long =
+            secret.strip_suffix(b"\r").map_or(read.value.clone(), |s| read.value.start..read.value.start + s.len());
         found.push(Candidate { rule, title, severity, confidence, range: long, rank: 0, notes: vec![why] });
     }
     read_to
@@ -202,14 +234,26 @@ fn by_name(text: &[u8], at: usize, bare: bool, place: Place, found: &mut Vec<Can
 fn by_url(text: &[u8], at: usize, place: Place) -> Option<Candidate> {
     let (range, host) = url::password(text, at)?;
     let secret = &text[range.clone()];
-    if url::is_staged_host(host) || value::placeholder(secret).is_some() || value::weak(secret).is_some() || range.len() < 5 {
+    if url::is_staged_host(host)
+        || value::placeholder(secret).is_some()
+        || value::weak(secret).is_some()
+        || range.len() < 5
+    {
         return None;
     }
     if place.is_staged() && (secret.len() < 8 || crate::measure::surprise(secret) < 4.3) {
         return None;
     }
     let severity = if place.is_staged() { Severity::Low } else { Severity::High };
-    Some(Candidate { rule: "url-password", title: "Password in an address", severity, confidence: if place.is_staged() { 0.4 } else { 0.75 }, range, rank: 1, notes: Vec::new() })
+    Some(Candidate {
+        rule: "url-password",
+        title: "Password in an address",
+        severity,
+        confidence: if place.is_staged() { 0.4 } else { 0.75 },
+        range,
+        rank: 1,
+        notes: Vec::new(),
+    })
 }
 
 fn by_key(key: keys::Key, place: Place) -> Candidate {
@@ -221,7 +265,8 @@ fn by_key(key: keys::Key, place: Place) -> Candidate {
         Kind::Jwk => ("jwk-private-key", "Private JSON Web Key", Severity::Critical, 0.9),
         Kind::Numbers => ("private-key-numbers", "Private key written out as numbers", Severity::High, 0.8),
     };
-    let (severity, confidence) = if place.is_staged() { (severity.lowered().lowered(), confidence * 0.8) } else { (severity, confidence) };
+    let (severity, confidence) =
+        if place.is_staged() { (severity.lowered().lowered(), confidence * 0.8) } else { (severity, confidence) };
     Candidate { rule, title, severity, confidence, range: key.range, rank: 4, notes: vec![key.note] }
 }
 
@@ -311,7 +356,8 @@ impl FileScan {
                 _ => text[..line_start - 1].rsplit(|&b| b == b'\n').next(),
             };
             // Allow comments are looked for near the secret, not across megabytes of a minified line.
-            let near = &text[line_start.max(start.saturating_sub(LINE_KEPT_MAX))..line_end.min(candidate.range.end.min(line_end) + LINE_KEPT_MAX)];
+            let near = &text[line_start.max(start.saturating_sub(LINE_KEPT_MAX))
+                ..line_end.min(candidate.range.end.min(line_end) + LINE_KEPT_MAX)];
             if allow::allowed(near, before).is_some() {
                 continue;
             }
@@ -328,7 +374,11 @@ impl FileScan {
             let from = line_start.max(start.saturating_sub(200));
             let to = line_end.min(candidate.range.end.min(line_end) + 200);
             let mut masks = vec![start - from..candidate.range.end.min(to) - from];
-            masks.extend(all.iter().filter(|c| c.range.start < to && c.range.end > from).map(|c| c.range.start.max(from) - from..c.range.end.min(to) - from));
+            masks.extend(
+                all.iter()
+                    .filter(|c| c.range.start < to && c.range.end > from)
+                    .map(|c| c.range.start.max(from) - from..c.range.end.min(to) - from),
+            );
             self.by_fingerprint.insert(fingerprint.clone(), self.findings.len());
             self.findings.push(Finding {
                 rule: candidate.rule.to_owned(),
@@ -349,13 +399,20 @@ impl FileScan {
 
 fn help(rule: &str) -> &'static str {
     match rule {
-        "private-key" | "encrypted-private-key" | "putty-private-key" | "der-private-key" | "jwk-private-key" | "private-key-numbers" => {
+        "private-key"
+        | "encrypted-private-key"
+        | "putty-private-key"
+        | "der-private-key"
+        | "jwk-private-key"
+        | "private-key-numbers" => {
             "Replace the key pair and remove the private half from the history. A key made for tests only may stay: mark its line with the comment `vespiary:allow secret`."
         }
         "password-literal" | "url-password" | "connection-string-password" | "random-literal" | "secret-literal" => {
             "If it is live, change it, then read it from the environment or a secret store. If it is not, mark the line with the comment `vespiary:allow secret`."
         }
-        _ => "Revoke it with its provider first, then read the new one from the environment or a secret store. If it is not live, mark the line with the comment `vespiary:allow secret`.",
+        _ => {
+            "Revoke it with its provider first, then read the new one from the environment or a secret store. If it is not live, mark the line with the comment `vespiary:allow secret`."
+        }
     }
 }
 

@@ -1,1 +1,192 @@
-//! placeholder
+//! Files, as far as the caller's grant reaches: everything comes through the tool `files.read`.
+//!
+//! No judgement about contents here; only what was read, and why something was not.
+
+use crate::finding::Finding;
+use crate::scan::FileScan;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vespiary_sdk::dispatch::{self, Request, Success};
+use vespiary_sdk::{Error, Result, report};
+
+/// A file that was not scanned, or not to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// The file.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Bytes asked for at once. With `FILES_AT_ONCE` it bounds what a batch of answers holds in memory.
+const PIECE_BYTES: u64 = 256 * 1024;
+const FILES_AT_ONCE: usize = 24;
+/// Bytes of one file that are read; the rest of a larger one is reported as skipped.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+#[derive(Serialize)]
+struct ReadPiece<'a> {
+    path: &'a str,
+    offset: u64,
+    length: u64,
+}
+
+#[derive(Serialize)]
+struct ReadLines<'a> {
+    path: &'a str,
+    start_line: u32,
+    end_line: u32,
+}
+
+/// What of the answer of `files.read` matters here.
+#[derive(Deserialize)]
+struct Piece {
+    size: u64,
+    encoding: String,
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    offset: u64,
+    #[serde(default)]
+    bytes: u64,
+}
+
+/// What scanning a list of files gave.
+#[derive(Debug, Default)]
+pub(crate) struct Scanned {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) files: usize,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// Scan files, a batch at a time.
+///
+/// # Errors
+/// Only where nothing more can be had: the call was cancelled or a quota is used up. A file that cannot be read is skipped.
+pub(crate) fn scan_all(paths: &[String]) -> Result<Scanned> {
+    let mut scanned = Scanned::default();
+    for (index, batch) in paths.chunks(FILES_AT_ONCE).enumerate() {
+        let requests = batch.iter().map(|path| piece_request(path, 0)).collect::<Result<Vec<_>>>()?;
+        for (path, answer) in batch.iter().zip(dispatch::call_all(&requests)) {
+            match scan_file(path, answer) {
+                Ok((findings, cut_short)) => {
+                    scanned.files += 1;
+                    scanned.findings.extend(findings);
+                    scanned.skipped.extend(cut_short.map(|reason| Skipped { path: path.clone(), reason }));
+                }
+                Err(error @ (Error::Cancelled | Error::Limit(_))) => return Err(error),
+                Err(error) => scanned.skipped.push(Skipped { path: path.clone(), reason: error.to_string() }),
+            }
+        }
+        let done = (index * FILES_AT_ONCE + batch.len()) as u64;
+        report::progress(done, Some(paths.len() as u64), "files scanned for secrets");
+    }
+    Ok(scanned)
+}
+
+fn piece_request(path: &str, offset: u64) -> Result<Request> {
+    Request::new("files.read", &ReadPiece { path, offset, length: PIECE_BYTES })
+}
+
+/// Scan one file, given the answer for its first piece. The second value says why the file was not read to its end.
+fn scan_file(path: &str, first: Result<Success>) -> Result<(Vec<Finding>, Option<String>)> {
+    let mut piece: Piece = first?.value()?;
+    if piece.encoding == "binary" {
+        return Err(Error::failed("binary"));
+    }
+    let mut file = FileScan::new(path);
+    loop {
+        let end = piece.offset + piece.bytes;
+        let last = piece.bytes == 0 || end >= piece.size;
+        let too_long = !last && end >= FILE_BYTES_MAX;
+        file.push(&piece.text, last || too_long);
+        if last {
+            return Ok((file.finish(), None));
+        }
+        if too_long {
+            return Ok((
+                file.finish(),
+                Some(format!("only its first {FILE_BYTES_MAX} of {} bytes were scanned", piece.size)),
+            ));
+        }
+        piece = match dispatch::call_all(&[piece_request(path, end)?])
+            .pop()
+            .ok_or_else(|| Error::failed("no answer"))?
+            .and_then(|success| success.value::<Piece>())
+        {
+            Ok(next) if next.encoding == "binary" => {
+                file.push("", true);
+                return Ok((file.finish(), Some(format!("binary from byte {end} on"))));
+            }
+            Ok(next) => next,
+            Err(error @ (Error::Cancelled | Error::Limit(_))) => return Err(error),
+            Err(error) => {
+                file.push("", true);
+                return Ok((file.finish(), Some(format!("not read past byte {end}: {error}"))));
+            }
+        };
+    }
+}
+
+/// The lines `start_line..=end_line` of a file, or as many as there are.
+///
+/// # Errors
+/// What `files.read` answered; `Failed` for a binary file.
+pub(crate) fn lines(path: &str, start_line: u32, end_line: u32) -> Result<String> {
+    let piece: Piece = dispatch::call("files.read", &ReadLines { path, start_line, end_line })?;
+    if piece.encoding == "binary" {
+        return Err(Error::failed(format!("{path} is binary")));
+    }
+    Ok(piece.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Answers `files.read` from memory, as the files plugin does.
+    pub(crate) fn serve(files: Vec<(&'static str, Vec<u8>)>) {
+        dispatch::mock(move |tool, arguments| {
+            assert_eq!(tool, "files.read");
+            let path = arguments["path"].as_str().unwrap();
+            let (_, content) = files.iter().find(|(name, _)| *name == path).ok_or_else(|| Error::not_found(path))?;
+            let offset = arguments["offset"].as_u64().unwrap_or(0) as usize;
+            let end = content.len().min(offset + arguments["length"].as_u64().unwrap_or(1 << 20) as usize);
+            let bytes = &content[offset..end];
+            if bytes.contains(&0) {
+                return Ok(
+                    json!({"path": path, "size": content.len(), "encoding": "binary", "text": "", "offset": offset, "bytes": 0}),
+                );
+            }
+            Ok(
+                json!({"path": path, "size": content.len(), "encoding": "utf-8-lossy", "text": String::from_utf8_lossy(bytes), "offset": offset, "bytes": bytes.len()}),
+            )
+        });
+    }
+
+    #[test]
+    fn a_large_file_is_read_in_pieces_and_lines_count_through() {
+        let token = ["q7ZxKp2mVt9L", "wRb4Ns8Dy3Hc6J"].concat();
+        let mut content = "plain words, é\n".repeat(60_000).into_bytes();
+        let line = 60_001;
+        content.extend(format!("api_token = '{token}'\n").into_bytes());
+        content.extend("more words\n".repeat(40_000).into_bytes());
+        serve(vec![("a.py", content), ("b.bin", vec![0; 100])]);
+        let scanned = scan_all(&["a.py".into(), "b.bin".into(), "gone".into()]).unwrap();
+        assert_eq!(scanned.files, 1);
+        assert_eq!(scanned.findings.iter().map(|f| f.line).collect::<Vec<_>>(), [line]);
+        assert_eq!(
+            scanned.skipped.iter().map(|s| (s.path.as_str(), s.reason.as_str())).collect::<Vec<_>>(),
+            [("b.bin", "binary"), ("gone", "not found: gone")]
+        );
+    }
+
+    #[test]
+    fn a_used_up_quota_ends_the_scan() {
+        dispatch::mock(|_, _| {
+            Err(Error::Limit(vespiary_sdk::LimitHit { quota: "tool-calls".into(), limit: 1, used: 1 }))
+        });
+        assert!(matches!(scan_all(&["a".into()]), Err(Error::Limit(_))));
+    }
+}

@@ -33,22 +33,38 @@ pub(crate) fn name_of(identifier: &[u8]) -> Option<Name> {
     let last = rest.last()?.trim_end_matches(|c: char| c.is_ascii_digit());
     let before = rest.len().checked_sub(2).map_or("", |i| rest[i].as_str());
     match last {
-        "password" | "passwd" | "pwd" | "passwort" | "passphrase" | "passcode" | "pass" | "psw" | "pw" | "contrasena" | "kennwort" => Some(Name::Password),
-        "token" | "apikey" | "authtoken" | "accesstoken" | "secretkey" | "accesskey" | "apitoken" | "pat" | "bearer" => Some(Name::Token),
+        "password" | "passwd" | "pwd" | "passwort" | "passphrase" | "passcode" | "pass" | "psw" | "pw"
+        | "contrasena" | "kennwort" => Some(Name::Password),
+        "token" | "apikey" | "authtoken" | "accesstoken" | "secretkey" | "accesskey" | "apitoken" | "pat"
+        | "bearer" => Some(Name::Token),
         "secret" | "secrets" | "credential" | "credentials" | "creds" | "apisecret" | "clientsecret" | "appsecret" => {
-            Some(if matches!(before, "client" | "app" | "api" | "consumer" | "webhook") { Name::Token } else { Name::Secret })
+            Some(if matches!(before, "client" | "app" | "api" | "consumer" | "webhook") {
+                Name::Token
+            } else {
+                Name::Secret
+            })
         }
         "key" | "keys" => Some(match before {
-            "api" | "access" | "auth" | "service" | "account" | "rest" | "admin" | "license" | "subscription" | "write" => Name::Token,
-            "secret" | "private" | "signing" | "encryption" | "master" | "crypt" | "client" | "db" | "database" | "hmac" | "aes" | "cipher" | "jwt" | "session" | "encrypt"
-            | "sign" => Name::Secret,
+            "api" | "access" | "auth" | "service" | "account" | "rest" | "admin" | "license" | "subscription"
+            | "write" => Name::Token,
+            "secret" | "private" | "signing" | "encryption" | "master" | "crypt" | "client" | "db" | "database"
+            | "hmac" | "aes" | "cipher" | "jwt" | "session" | "encrypt" | "sign" => Name::Secret,
             _ => Name::Hint,
         }),
-        "auth" | "authorization" | "salt" | "pepper" | "session" | "sessionid" | "cookie" | "sid" | "signature" => Some(Name::Hint),
+        "auth" | "authorization" | "salt" | "pepper" | "session" | "sessionid" | "cookie" | "sid" | "signature" => {
+            Some(Name::Hint)
+        }
         // Run-together names, as environment variables and old APIs have them.
         other => [
-            ("password", Name::Password), ("passwd", Name::Password), ("apikey", Name::Token), ("secretkey", Name::Token), ("accesskey", Name::Token),
-            ("authkey", Name::Token), ("token", Name::Token), ("secret", Name::Secret), ("privatekey", Name::Secret),
+            ("password", Name::Password),
+            ("passwd", Name::Password),
+            ("apikey", Name::Token),
+            ("secretkey", Name::Token),
+            ("accesskey", Name::Token),
+            ("authkey", Name::Token),
+            ("token", Name::Token),
+            ("secret", Name::Secret),
+            ("privatekey", Name::Secret),
         ]
         .into_iter()
         .find(|(ending, _)| other.ends_with(ending))
@@ -58,8 +74,28 @@ pub(crate) fn name_of(identifier: &[u8]) -> Option<Name> {
 
 /// Words that may follow the telling one without changing what the value is.
 const TRAILING: [&str; 22] = [
-    "value", "val", "str", "string", "text", "default", "dev", "prod", "production", "staging", "live", "base64", "b64", "hex", "raw", "plain",
-    "plaintext", "bytes", "old", "new", "env", "data",
+    "value",
+    "val",
+    "str",
+    "string",
+    "text",
+    "default",
+    "dev",
+    "prod",
+    "production",
+    "staging",
+    "live",
+    "base64",
+    "b64",
+    "hex",
+    "raw",
+    "plain",
+    "plaintext",
+    "bytes",
+    "old",
+    "new",
+    "env",
+    "data",
 ];
 
 /// The words of an identifier in snake, kebab or camel case, in small letters.
@@ -98,10 +134,33 @@ pub(crate) fn placeholder(value: &[u8]) -> Option<&'static str> {
     {
         return Some("filled in at run time");
     }
-    if ["process.env", "os.environ", "getenv", "env.", "secretkeyref", "vault:", "vault/", "op://", "arn:", "ssm:", "kms:", "enc[", "file:", "keyring", "lookup("].iter().any(|source| has(source)) {
+    if [
+        "process.env",
+        "os.environ",
+        "getenv",
+        "env.",
+        "secretkeyref",
+        "vault:",
+        "vault/",
+        "op://",
+        "arn:",
+        "ssm:",
+        "kms:",
+        "enc[",
+        "file:",
+        "keyring",
+        "lookup(",
+    ]
+    .iter()
+    .any(|source| has(source))
+    {
         return Some("names where the secret is kept");
     }
-    if has("...") || has("***") || value.contains(&0xE2) || value.chunk_by(|a, b| a == b).any(|run| run.len() >= 5 && run[0] != b'/') {
+    if has("...")
+        || has("***")
+        || value.contains(&0xE2)
+        || value.chunk_by(|a, b| a == b).any(|run| run.len() >= 5 && run[0] != b'/')
+    {
         return Some("masked");
     }
     if FILLER.iter().any(|word| has(word)) {
@@ -115,9 +174,52 @@ pub(crate) fn placeholder(value: &[u8]) -> Option<&'static str> {
 
 /// Words by which authors say that a value is made up. Each is long enough not to turn up in random text.
 const FILLER: [&str; 46] = [
-    "example", "sample", "dummy", "placeholder", "changeme", "change_me", "change-me", "changeit", "replace", "your_", "your-", "yourp", "yours", "yourk", "yourt", "youra", "insert", "xxxx", "fake",
-    "redacted", "removed", "hidden", "masked", "not-a-", "not_a_", "notasecret", "notsecret", "not-secret", "notreal", "invalid", "todo", "tbd_", "some_", "some-", "my_secret", "mysecret", "my-secret", "my_pass",
-    "mypass", "my-pass", "mytoken", "my_token", "test_", "test-", "testing", "foobar",
+    "example",
+    "sample",
+    "dummy",
+    "placeholder",
+    "changeme",
+    "change_me",
+    "change-me",
+    "changeit",
+    "replace",
+    "your_",
+    "your-",
+    "yourp",
+    "yours",
+    "yourk",
+    "yourt",
+    "youra",
+    "insert",
+    "xxxx",
+    "fake",
+    "redacted",
+    "removed",
+    "hidden",
+    "masked",
+    "not-a-",
+    "not_a_",
+    "notasecret",
+    "notsecret",
+    "not-secret",
+    "notreal",
+    "invalid",
+    "todo",
+    "tbd_",
+    "some_",
+    "some-",
+    "my_secret",
+    "mysecret",
+    "my-secret",
+    "my_pass",
+    "mypass",
+    "my-pass",
+    "mytoken",
+    "my_token",
+    "test_",
+    "test-",
+    "testing",
+    "foobar",
 ];
 
 /// Why `value` is a word, not a secret that anyone would defend, if it is.
@@ -125,7 +227,8 @@ pub(crate) fn weak(value: &[u8]) -> Option<&'static str> {
     if value.iter().all(u8::is_ascii_digit) {
         return (value.len() < 8).then_some("a few digits");
     }
-    let mut plain: Vec<u8> = value.iter().map(u8::to_ascii_lowercase).map(unleet).filter(u8::is_ascii_alphabetic).collect();
+    let mut plain: Vec<u8> =
+        value.iter().map(u8::to_ascii_lowercase).map(unleet).filter(u8::is_ascii_alphabetic).collect();
     let letters = plain.len();
     // Cut known words out; what is left must be worth something.
     for word in COMMON {
@@ -151,9 +254,72 @@ fn unleet(byte: u8) -> u8 {
 
 /// Words that passwords in documentation and tests are made of. Longer ones first: they are cut out in this order.
 const COMMON: [&str; 66] = [
-    "password", "passphrase", "passwort", "credential", "administrator", "postgres", "anonymous", "swordfish", "vagrant", "ansible", "django", "oracle", "mongodb", "rabbitmq", "passwd", "secret", "private", "public",
-    "default", "database", "account", "access", "client", "server", "string", "number", "welcome", "letmein", "qwerty", "hunter", "master", "monkey", "dragon", "super", "admin", "login", "token", "value", "guest", "mysql", "redis",
-    "local", "hello", "world", "wrong", "right", "valid", "change", "user", "pass", "test", "root", "demo", "temp", "user", "auth", "name", "data", "abcd", "good", "foo", "bar", "baz", "key", "new", "old",
+    "password",
+    "passphrase",
+    "passwort",
+    "credential",
+    "administrator",
+    "postgres",
+    "anonymous",
+    "swordfish",
+    "vagrant",
+    "ansible",
+    "django",
+    "oracle",
+    "mongodb",
+    "rabbitmq",
+    "passwd",
+    "secret",
+    "private",
+    "public",
+    "default",
+    "database",
+    "account",
+    "access",
+    "client",
+    "server",
+    "string",
+    "number",
+    "welcome",
+    "letmein",
+    "qwerty",
+    "hunter",
+    "master",
+    "monkey",
+    "dragon",
+    "super",
+    "admin",
+    "login",
+    "token",
+    "value",
+    "guest",
+    "mysql",
+    "redis",
+    "local",
+    "hello",
+    "world",
+    "wrong",
+    "right",
+    "valid",
+    "change",
+    "user",
+    "pass",
+    "test",
+    "root",
+    "demo",
+    "temp",
+    "user",
+    "auth",
+    "name",
+    "data",
+    "abcd",
+    "good",
+    "foo",
+    "bar",
+    "baz",
+    "key",
+    "new",
+    "old",
 ];
 
 /// What the judge makes of one value.
@@ -196,20 +362,46 @@ pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, p
         let tells = name == Name::Token && !place.is_staged();
         return if tells { Verdict::Yes(0.5, "a UUID under the name of a token") } else { Verdict::No("a UUID") };
     }
-    let wordlike = surprise < WORDLIKE || (classes.digit == 0 && surprise < WORDLIKE + 0.5) || (classes.kinds() == 1 && value.len() < 16);
-    let random = !wordlike && value.len() >= 16 && classes.kinds() >= 2 && classes.symbol * 3 < value.len() && measure::shannon(value) >= 3.2;
+    let wordlike = surprise < WORDLIKE
+        || (classes.digit == 0 && surprise < WORDLIKE + 0.5)
+        || (classes.kinds() == 1 && value.len() < 16);
+    let random = !wordlike
+        && value.len() >= 16
+        && classes.kinds() >= 2
+        && classes.symbol * 3 < value.len()
+        && measure::shannon(value) >= 3.2;
     match name {
         _ if random && name != Name::Hint => Verdict::Yes(if place.is_staged() { 0.6 } else { 0.8 }, "looks random"),
-        Name::Hint if random && quoted && value.len() >= 24 && classes.kinds() >= 3 && !place.is_staged() && surprise > WORDLIKE + 0.4 => Verdict::Yes(0.45, "looks random"),
+        Name::Hint
+            if random
+                && quoted
+                && value.len() >= 24
+                && classes.kinds() >= 3
+                && !place.is_staged()
+                && surprise > WORDLIKE + 0.4 =>
+        {
+            Verdict::Yes(0.45, "looks random")
+        }
         Name::Password if place.is_staged() => {
             let strong = value.len() >= 10 && classes.kinds() >= 3 && surprise > WORDLIKE;
-            if strong { Verdict::Yes(0.35, "a strong password") } else { Verdict::No("a weak password in a staged place") }
+            if strong {
+                Verdict::Yes(0.35, "a strong password")
+            } else {
+                Verdict::No("a weak password in a staged place")
+            }
         }
-        Name::Password if value.len() >= 6 && classes.letters() > 0 && classes.digit + classes.symbol > 0 && !is_identifier(value, surprise) => {
+        Name::Password
+            if value.len() >= 6
+                && classes.letters() > 0
+                && classes.digit + classes.symbol > 0
+                && !is_identifier(value, surprise) =>
+        {
             Verdict::Yes(if quoted { 0.5 } else { 0.4 }, "a literal under the name of a password")
         }
         Name::Password if value.len() >= 8 && !wordlike => Verdict::Yes(0.4, "a literal under the name of a password"),
-        Name::Token | Name::Secret if !place.is_staged() && value.len() >= 10 && !wordlike && classes.kinds() >= 2 && classes.digit > 0 => {
+        Name::Token | Name::Secret
+            if !place.is_staged() && value.len() >= 10 && !wordlike && classes.kinds() >= 2 && classes.digit > 0 =>
+        {
             Verdict::Yes(0.45, "looks random")
         }
         _ => Verdict::No("reads like words"),
@@ -231,7 +423,11 @@ fn judge_hex(name: Name, value: &[u8], place: Place) -> Verdict {
 }
 
 fn is_uuid(value: &[u8]) -> bool {
-    value.len() == 36 && value.iter().enumerate().all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
+    value.len() == 36
+        && value
+            .iter()
+            .enumerate()
+            .all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
 /// Words joined by separators, a dotted name, a kebab-case slug.
@@ -242,11 +438,37 @@ fn is_identifier(value: &[u8], surprise: f32) -> bool {
 /// Addresses, paths, formats, expressions, selectors and messages: what stands beside a telling name in programs.
 fn looks_like_code(value: &[u8]) -> bool {
     let has = |needle: &[u8]| memchr::memmem::find(value, needle).is_some();
-    has(b"://") || has(b"::") || has(b"()") || has(b"\\n") || has(b"=>") || has(b"->") || has(b"</")
-        || matches!(value[0], b'/' | b'.' | b'#' | b'-' | b'~' | b'\\' | b'(' | b'^' | b'*' | b'?' | b',' | b';' | b':' | b'|' | b'!' | b'=')
+    has(b"://")
+        || has(b"::")
+        || has(b"()")
+        || has(b"\\n")
+        || has(b"=>")
+        || has(b"->")
+        || has(b"</")
+        || matches!(
+            value[0],
+            b'/' | b'.'
+                | b'#'
+                | b'-'
+                | b'~'
+                | b'\\'
+                | b'('
+                | b'^'
+                | b'*'
+                | b'?'
+                | b','
+                | b';'
+                | b':'
+                | b'|'
+                | b'!'
+                | b'='
+        )
         || matches!(value.last(), Some(b':' | b'\\' | b'?'))
         || (value.iter().filter(|&&b| b == b'/').count() >= 2 && measure::surprise(value) < 4.6)
-        || (value.iter().filter(|&&b| b == b'.').count() >= 1 && value.split(|&b| b == b'.').all(|part| !part.is_empty() && part.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_')))
+        || (value.iter().filter(|&&b| b == b'.').count() >= 1
+            && value
+                .split(|&b| b == b'.')
+                .all(|part| !part.is_empty() && part.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_')))
         || has(b"(")
         || value.iter().filter(|&&b| matches!(b, b'\\' | b'(' | b')' | b'[' | b']' | b'|' | b'"')).count() >= 2
 }
@@ -279,7 +501,19 @@ mod tests {
 
     #[test]
     fn stand_ins_are_known() {
-        for value in ["${DB_PASSWORD}", "{{ password }}", "<password>", "your_api_key_here", "xxxxxxxxxxxx", "changeme123", "wJalrXUtnFEMIEXAMPLEKEY", "sk-...", "%(password)s", "process.env.KEY", "12345678"] {
+        for value in [
+            "${DB_PASSWORD}",
+            "{{ password }}",
+            "<password>",
+            "your_api_key_here",
+            "xxxxxxxxxxxx",
+            "changeme123",
+            "wJalrXUtnFEMIEXAMPLEKEY",
+            "sk-...",
+            "%(password)s",
+            "process.env.KEY",
+            "12345678",
+        ] {
             assert!(placeholder(value.as_bytes()).is_some(), "{value}");
         }
         assert_eq!(placeholder(b"q7ZxKp2mVt9LwRb4"), None);
@@ -287,7 +521,8 @@ mod tests {
 
     #[test]
     fn common_words_are_weak_however_they_are_spelled() {
-        for value in ["password", "p4ssw0rd", "admin123", "superS3cret", "TestPassword1!", "secret", "foo-bar", "1234"] {
+        for value in ["password", "p4ssw0rd", "admin123", "superS3cret", "TestPassword1!", "secret", "foo-bar", "1234"]
+        {
             assert!(weak(value.as_bytes()).is_some(), "{value}");
         }
         for value in ["k8Vq2xTz9w", "wV4!kd92Qp"] {
@@ -296,8 +531,9 @@ mod tests {
     }
 
     fn said(identifier: &str, value: &str, place: Place) -> bool {
-        name_of(identifier.as_bytes())
-            .is_some_and(|name| matches!(judge(name, identifier.as_bytes(), value.as_bytes(), true, place), Verdict::Yes(..)))
+        name_of(identifier.as_bytes()).is_some_and(|name| {
+            matches!(judge(name, identifier.as_bytes(), value.as_bytes(), true, place), Verdict::Yes(..))
+        })
     }
 
     #[test]

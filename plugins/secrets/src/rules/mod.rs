@@ -41,12 +41,44 @@ pub(crate) struct Rule {
 const OWN_FORM: f32 = 0.85;
 
 impl Rule {
-    const fn prefix(id: &'static str, title: &'static str, severity: Severity, keywords: &'static [&'static str], pattern: &'static str) -> Self {
-        Self { id, title, severity, anchor: Anchor::Prefix, keywords, pattern, check: Check::Random, confidence: 0.9, compiled: OnceLock::new() }
+    const fn prefix(
+        id: &'static str,
+        title: &'static str,
+        severity: Severity,
+        keywords: &'static [&'static str],
+        pattern: &'static str,
+    ) -> Self {
+        Self {
+            id,
+            title,
+            severity,
+            anchor: Anchor::Prefix,
+            keywords,
+            pattern,
+            check: Check::Random,
+            confidence: 0.9,
+            compiled: OnceLock::new(),
+        }
     }
 
-    const fn near(id: &'static str, title: &'static str, severity: Severity, keywords: &'static [&'static str], pattern: &'static str) -> Self {
-        Self { id, title, severity, anchor: Anchor::Near, keywords, pattern, check: Check::Random, confidence: 0.75, compiled: OnceLock::new() }
+    const fn near(
+        id: &'static str,
+        title: &'static str,
+        severity: Severity,
+        keywords: &'static [&'static str],
+        pattern: &'static str,
+    ) -> Self {
+        Self {
+            id,
+            title,
+            severity,
+            anchor: Anchor::Near,
+            keywords,
+            pattern,
+            check: Check::Random,
+            confidence: 0.75,
+            compiled: OnceLock::new(),
+        }
     }
 
     const fn check(mut self, check: Check) -> Self {
@@ -72,7 +104,11 @@ impl Rule {
                 Anchor::Prefix => format!("^(?:{})", self.pattern),
                 Anchor::Near => self.pattern.to_owned(),
             };
-            regex::bytes::RegexBuilder::new(&anchored).unicode(false).size_limit(1 << 20).build().expect("a built-in pattern")
+            regex::bytes::RegexBuilder::new(&anchored)
+                .unicode(false)
+                .size_limit(1 << 20)
+                .build()
+                .expect("a built-in pattern")
         })
     }
 
@@ -88,7 +124,8 @@ impl Rule {
                     return (Vec::new(), at);
                 }
                 let end = text.len().min(at + PREFIX_REACH);
-                let found = self.regex().captures(&text[at..end]).and_then(|captures| captures.get(1).or(captures.get(0)));
+                let found =
+                    self.regex().captures(&text[at..end]).and_then(|captures| captures.get(1).or(captures.get(0)));
                 (found.map(|m| at + m.start()..at + m.end()).into_iter().collect(), at)
             }
             Anchor::Near => {
@@ -97,7 +134,8 @@ impl Rule {
                 let to = text.len().min(at + NEAR_AFTER);
                 let to = memchr::memchr(b'\n', &text[at..to]).map_or(to, |newline| at + newline);
                 let found = self.regex().captures_iter(&text[from..to]);
-                let ranges = found.filter_map(|captures| captures.get(1)).map(|m| from + m.start()..from + m.end()).collect();
+                let ranges =
+                    found.filter_map(|captures| captures.get(1)).map(|m| from + m.start()..from + m.end()).collect();
                 (ranges, to)
             }
         }
@@ -146,10 +184,18 @@ mod tests {
             assert!(ids.insert(rule.id), "{} twice", rule.id);
             assert!(!rule.keywords.is_empty(), "{} has no keyword", rule.id);
             assert!(rule.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", rule.id);
-            assert!(rule.keywords.iter().all(|k| k.len() >= 2), "{}: a keyword of one byte would hit everywhere", rule.id);
+            assert!(
+                rule.keywords.iter().all(|k| k.len() >= 2),
+                "{}: a keyword of one byte would hit everywhere",
+                rule.id
+            );
             if rule.anchor == Anchor::Near {
                 assert_eq!(rule.regex().captures_len(), 2, "{}: the first group is the secret", rule.id);
-                assert!(rule.keywords.iter().all(|k| *k == k.to_ascii_lowercase()), "{}: keywords of Near in lower case", rule.id);
+                assert!(
+                    rule.keywords.iter().all(|k| *k == k.to_ascii_lowercase()),
+                    "{}: keywords of Near in lower case",
+                    rule.id
+                );
             }
         }
         assert!(RULES.len() > 100);

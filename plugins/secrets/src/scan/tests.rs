@@ -40,10 +40,24 @@ fn planted() -> Vec<(&'static str, &'static str, String)> {
         ("aws-secret-access-key", "a.py", format!("aws_secret_access_key = '{}'", a(40))),
         ("aws-secret-access-key", "credentials", format!("[default]\naws_secret_access_key = {}\n", a(40))),
         ("github-token", "a.py", format!("{}_{}", ["g", "hp"].concat(), a(36))),
-        ("github-fine-grained-token", "a.py", format!("{}_pat_{}_{}", ["git", "hub"].concat(), a(22), random(4, 59, ALNUM))),
+        (
+            "github-fine-grained-token",
+            "a.py",
+            format!("{}_pat_{}_{}", ["git", "hub"].concat(), a(22), random(4, 59, ALNUM)),
+        ),
         ("gitlab-token", "a.yml", format!("token: {}-{}", ["gl", "pat"].concat(), a(20))),
         ("slack-token", "a.js", format!("'{}-123456789012-1234567890123-{}'", ["xo", "xb"].concat(), a(24))),
-        ("slack-webhook", "a.js", format!("https://hooks.{}/services/T{}/B{}/{}", ["slack", ".com"].concat(), random(5, 9, BASE32), random(6, 9, BASE32), a(24))),
+        (
+            "slack-webhook",
+            "a.js",
+            format!(
+                "https://hooks.{}/services/T{}/B{}/{}",
+                ["slack", ".com"].concat(),
+                random(5, 9, BASE32),
+                random(6, 9, BASE32),
+                a(24)
+            ),
+        ),
         ("stripe-live-key", "a.rb", format!("'{}_live_{}'", ["s", "k"].concat(), a(24))),
         ("google-api-key", "a.html", format!("key={}{}&x", ["AI", "za"].concat(), a(35))),
         ("google-oauth-client-secret", "a.json", format!("\"{}-{}\"", ["GOC", "SPX"].concat(), a(28))),
@@ -56,22 +70,61 @@ fn planted() -> Vec<(&'static str, &'static str, String)> {
         ("mailgun-key", "a.py", format!("'{}-{}'", ["k", "ey"].concat(), h(32))),
         ("mailchimp-key", "a.py", format!("'{}-us12'", h(32))),
         ("anthropic-key", "a.py", format!("'{}-ant-api03-{}AA'", ["s", "k"].concat(), a(93))),
-        ("openai-key", "a.py", format!("'{}-{}{}{}'", ["s", "k"].concat(), a(20), ["T3Blbk", "FJ"].concat(), random(8, 20, ALNUM))),
+        (
+            "openai-key",
+            "a.py",
+            format!("'{}-{}{}{}'", ["s", "k"].concat(), a(20), ["T3Blbk", "FJ"].concat(), random(8, 20, ALNUM)),
+        ),
         ("digitalocean-token", "a.tf", format!("token = \"{}_v1_{}\"", ["d", "op"].concat(), h(64))),
         ("telegram-bot-token", "a.py", format!("'123456789:AA{}'", a(33))),
         ("shopify-token", "a.rb", format!("'{}_{}'", ["sh", "pat"].concat(), h(32))),
         ("square-token", "a.rb", format!("'{}-{}'", ["sq0", "atp"].concat(), a(22))),
         ("artifactory-api-key", "a.xml", format!("<k>{}{}</k>", ["AK", "Cp"].concat(), a(60))),
-        ("jwt", "a.js", format!("'{}.{}.{}'", encode("{\"alg\":\"HS256\"}"), encode("{\"sub\":\"someone\",\"admin\":true}"), a(43))),
-        ("private-key", "a.pem", format!("{dashes}BEGIN {private}{dashes}\n{key_body}\n{dashes}END {private}{dashes}\n")),
-        ("private-key", "sa.json", format!("{{\"type\": \"service_account\", \"private_key\": \"{dashes}BEGIN {private}{dashes}\\n{}\\n{dashes}END {private}{dashes}\\n\"}}", key_body.replace('\n', "\\n"))),
-        ("der-private-key", "a.py", format!("k = b'{}{}'", ["MIICdwIBADANBgkqhki", "G9w0BAQEFAASCAmEwggJdAgEAAoGBAL"].concat(), random(11, 780, ALNUM))),
+        (
+            "jwt",
+            "a.js",
+            format!("'{}.{}.{}'", encode("{\"alg\":\"HS256\"}"), encode("{\"sub\":\"someone\",\"admin\":true}"), a(43)),
+        ),
+        (
+            "private-key",
+            "a.pem",
+            format!("{dashes}BEGIN {private}{dashes}\n{key_body}\n{dashes}END {private}{dashes}\n"),
+        ),
+        (
+            "private-key",
+            "sa.json",
+            format!(
+                "{{\"type\": \"service_account\", \"private_key\": \"{dashes}BEGIN {private}{dashes}\\n{}\\n{dashes}END {private}{dashes}\\n\"}}",
+                key_body.replace('\n', "\\n")
+            ),
+        ),
+        (
+            "der-private-key",
+            "a.py",
+            format!(
+                "k = b'{}{}'",
+                ["MIICdwIBADANBgkqhki", "G9w0BAQEFAASCAmEwggJdAgEAAoGBAL"].concat(),
+                random(11, 780, ALNUM)
+            ),
+        ),
         ("url-password", "a.py", format!("db = 'postgres://app:{}@db.internal/app'", a(16))),
         ("password-literal", "a.py", format!("db_password = '{}'", a(12))),
         ("token-literal", "a.env", format!("API_TOKEN={}\n", a(32))),
-        ("secret-literal", "settings.py", format!("SECRET_KEY = \"{}\"", random(9, 50, b"abcdefghijkmnpqrstuvwz0123456789!@^&*-_=+"))),
-        ("docker-config-auth", "config.json", format!("\"auth\": \"{}\"", base64::engine::general_purpose::STANDARD.encode(format!("ci:{}", a(20))))),
-        ("connection-string-password", "a.config", format!("Server=db.internal;Database=x;User Id=sa;{}={};", ["Pass", "word"].concat(), a(14))),
+        (
+            "secret-literal",
+            "settings.py",
+            format!("SECRET_KEY = \"{}\"", random(9, 50, b"abcdefghijkmnpqrstuvwz0123456789!@^&*-_=+")),
+        ),
+        (
+            "docker-config-auth",
+            "config.json",
+            format!("\"auth\": \"{}\"", base64::engine::general_purpose::STANDARD.encode(format!("ci:{}", a(20)))),
+        ),
+        (
+            "connection-string-password",
+            "a.config",
+            format!("Server=db.internal;Database=x;User Id=sa;{}={};", ["Pass", "word"].concat(), a(14)),
+        ),
     ]
 }
 
@@ -155,14 +208,27 @@ fn a_file_in_pieces_gives_what_the_whole_file_gives() {
             file.push(&rest[..cut], cut == rest.len());
             rest = &rest[cut..];
         }
-        let places = |findings: &[Finding]| findings.iter().map(|f| (f.rule.clone(), f.line, f.column, f.fingerprint.clone())).collect::<Vec<_>>();
+        let places = |findings: &[Finding]| {
+            findings.iter().map(|f| (f.rule.clone(), f.line, f.column, f.fingerprint.clone())).collect::<Vec<_>>()
+        };
         assert_eq!(places(&file.finish()), places(&whole), "pieces of {size}");
     }
 }
 
 #[test]
 fn hostile_text_is_survived() {
-    for text in ["-----BEGIN PRIVATE KEY", "\"kty\"", "://", "a://:@", "password=", "password=\"", "RSAPrivateNumbers(((((", "\u{FFFD}eyJ.", "\\password", "--password"] {
+    for text in [
+        "-----BEGIN PRIVATE KEY",
+        "\"kty\"",
+        "://",
+        "a://:@",
+        "password=",
+        "password=\"",
+        "RSAPrivateNumbers(((((",
+        "\u{FFFD}eyJ.",
+        "\\password",
+        "--password",
+    ] {
         scan_text("a.env", text);
         scan_text("a.py", &text.repeat(2000));
     }
