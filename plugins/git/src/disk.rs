@@ -12,9 +12,12 @@ const PAGE_BYTES: u64 = 32 * 1024;
 /// Bytes of pages remembered, over all files.
 const PAGES_BYTES_MAX: usize = 12 * 1024 * 1024;
 
-/// Pages lately read, by file number and page number.
+/// A file's number and the page's number in it.
+type PageKey = (usize, u64);
+
+/// Pages lately read.
 #[derive(Clone, Debug)]
-pub(crate) struct Pages(Rc<Recent<(usize, u64), Rc<[u8]>>>);
+pub(crate) struct Pages(Rc<Recent<PageKey, Rc<[u8]>>>);
 
 impl Pages {
     /// An empty memory of pages.

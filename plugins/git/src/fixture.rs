@@ -1,5 +1,7 @@
 //! Repositories for tests, made by the real `git`, and corrupt ones made by hand. What must never live here: assertions.
 
+#![allow(clippy::disallowed_methods, reason = "repositories for tests are made on the disk, by git")]
+
 use flate2::{Compress, Compression, FlushCompress};
 use gix_hash::ObjectId;
 use std::fs;

@@ -1,5 +1,7 @@
 //! Honest and hostile stores.
 
+#![allow(clippy::disallowed_methods, reason = "repositories for tests are made on the disk, by git")]
+
 use super::*;
 use crate::fixture::{Fixture, Packed, deflated, write_pack};
 

@@ -175,7 +175,7 @@ pub(super) fn tell(
         }
         told.files_changed += 1;
         let omitted = file.text.len() > patch_bytes_max - patch.len();
-        if !omitted && !(file.binary || file.too_large) {
+        if !(omitted || file.binary || file.too_large) {
             patch.append(&mut file.text);
         }
         told.truncated |= omitted;

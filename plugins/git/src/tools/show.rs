@@ -58,9 +58,9 @@ pub enum ShownObject {
     /// A commit, compared with its first parent, or with nothing where it has none.
     Commit {
         /// The commit.
-        commit: CommitInfo,
+        commit: Box<CommitInfo>,
         /// What it changed.
-        diff: DiffInfo,
+        diff: Box<DiffInfo>,
     },
     /// A directory.
     Tree {
@@ -143,7 +143,7 @@ fn show_commit(repository: &Repository, id: ObjectId, object: &Object, args: &Sh
     };
     let differences = changes::between_trees(&repository.objects, before, Some(commit.tree()), &Paths::default())?;
     let diff = tell(repository, differences, (!args.stat).then_some(args.context), args.max_bytes)?;
-    Ok(ShownObject::Commit { commit: commit.show()?, diff })
+    Ok(ShownObject::Commit { commit: Box::new(commit.show()?), diff: Box::new(diff) })
 }
 
 fn show_tree(repository: &Repository, id: ObjectId) -> Result<ShownObject> {
