@@ -27,7 +27,7 @@ pub(crate) fn snapshot(component: &[u8], init: Option<&str>) -> Result<Vec<u8>> 
         (None, None) => return Ok(component.to_owned()),
     };
     let mut wizer = Wizer::new();
-    wizer.init_func(&start_up).keep_init_func(false);
+    wizer.init_func(&start_up).keep_init_func(init.is_none());
     let (context, instrumented) = wizer.instrument_component(component)?;
     let instrumented = Component::new(&engine, &instrumented)?;
     let export = start_up_export(&instrumented, &start_up)
