@@ -1,1 +1,25 @@
-//! placeholder
+//! The record of every run: append-only, hash-chained, in one SQLite file. The only crate that names SQLite.
+//!
+//! `Ledger` writes (and is the kernel's `Log`), `Reader` reads, also while another process writes. Nothing here judges a
+//! call or gives an event a meaning beyond what its summary counts.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `chain` | the canonical bytes that are hashed |
+//! | `store` | opening a file: owner-only, the right schema, errors with remedies |
+//! | `queue` | what callers hand to the writer, and who waits for it |
+//! | `writer` | the thread that turns a group of events into one transaction |
+//! | `ledger` | the handle that ties these together |
+//! | `reader`, `verify` | queries, and the proof that nothing was changed |
+#![forbid(unsafe_code)]
+
+mod chain;
+pub mod ledger;
+mod queue;
+pub mod reader;
+pub mod store;
+pub mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
