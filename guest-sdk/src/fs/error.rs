@@ -35,7 +35,7 @@ pub(super) fn at(verb: impl fmt::Display, path: &str, cause: io::Error) -> io::E
     let verb = verb.to_string();
     match cause.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            let reading = ["read", "look at", "open", "list"].contains(&verb.as_str());
+            let reading = ["read", "look at", "open", "list", "read the link"].contains(&verb.as_str());
             let denial = denied(path, if reading { "read" } else { "write" });
             let inner = NotGranted { verb: Some(verb), denial, path: path.to_owned() };
             io::Error::new(io::ErrorKind::PermissionDenied, inner)

@@ -108,7 +108,7 @@ impl Entry {
 /// `start` is missing, is not granted, or cannot be listed.
 pub fn walk(start: impl AsRef<Path>, options: Options) -> io::Result<Walk> {
     let path = fs::clean(start)?;
-    let mut walk = Walk { options, levels: Vec::new(), ready: VecDeque::new() };
+    let mut walk = Walk { options, levels: Vec::new(), ready: VecDeque::new(), below: None };
     match Dir::open(&path) {
         Ok(dir) => {
             let rules = if options.ignore { Rules::above(dir.path(), &mut walk.ready) } else { None };
@@ -130,6 +130,16 @@ pub struct Walk {
     options: Options,
     levels: Vec<Level>,
     ready: VecDeque<Step>,
+    /// The directory given last, to be entered next.
+    below: Option<Below>,
+}
+
+/// A directory that is about to be entered.
+#[derive(Debug)]
+struct Below {
+    parent: Rc<Dir>,
+    rules: Option<Rc<Rules>>,
+    path: String,
 }
 
 /// A directory that is being gone through.
@@ -146,6 +156,9 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Step> {
         loop {
+            if let Some(below) = self.below.take() {
+                self.descend(below);
+            }
             if let Some(step) = self.ready.pop_front() {
                 return Some(step);
             }
@@ -160,10 +173,7 @@ impl Iterator for Walk {
             }
             let (parent, rules) = (Rc::clone(&level.dir), level.rules.clone());
             if file_type.is_dir() && name != ".git" && self.goes_deeper() {
-                let entered = parent.open_listed_dir(&name, &path).and_then(|dir| self.enter(dir, rules));
-                if let Err(error) = entered {
-                    self.ready.push_back(Step::Skipped(Skipped { path: path.clone(), reason: error.to_string() }));
-                }
+                self.below = Some(Below { parent: Rc::clone(&parent), rules, path: path.clone() });
             }
             return Some(Step::Entry(Entry { path, file_type, parent: Some(parent) }));
         }
@@ -171,6 +181,20 @@ impl Iterator for Walk {
 }
 
 impl Walk {
+    /// Does not enter the directory that was given last.
+    pub fn prune(&mut self) {
+        self.below = None;
+    }
+
+    fn descend(&mut self, below: Below) {
+        let Below { parent, rules, path } = below;
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        let entered = parent.open_listed_dir(name, &path).and_then(|dir| self.enter(dir, rules));
+        if let Err(error) = entered {
+            self.ready.push_back(Step::Skipped(Skipped { path, reason: error.to_string() }));
+        }
+    }
+
     fn goes_deeper(&self) -> bool {
         self.options.depth_max.is_none_or(|depth_max| self.levels.len() < depth_max)
     }

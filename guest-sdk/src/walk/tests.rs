@@ -45,6 +45,20 @@ fn entries_come_sorted_and_directories_before_their_content() {
 }
 
 #[test]
+fn a_pruned_directory_is_not_entered() {
+    let _root = tree(&[("a/x", ""), ("b/y", "")]);
+    let mut walked = walk(".", Options::default()).unwrap();
+    let mut seen = Vec::new();
+    while let Some(Step::Entry(entry)) = walked.next() {
+        if entry.path == "a" {
+            walked.prune();
+        }
+        seen.push(entry.path);
+    }
+    assert_eq!(seen, ["a", "b", "b/y"]);
+}
+
+#[test]
 fn hidden_names_are_visited_when_asked_and_git_is_never_entered() {
     let _root = tree(&[(".env", ""), (".git/config", ""), (".github/ci", ""), ("a", "")]);
     assert_eq!(paths(".", Options::default()), ["a"]);
