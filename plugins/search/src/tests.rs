@@ -1,0 +1,123 @@
+//! Searches over real directories.
+
+use super::*;
+use serde_json::json;
+use vespiary_sdk::fs::{create_dir_all, set_root, write};
+use vespiary_sdk::{Error, Result};
+
+fn tree(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    set_root(root.path());
+    for (path, content) in files {
+        if let Some((dir, _)) = path.rsplit_once('/') {
+            create_dir_all(dir).unwrap();
+        }
+        write(path, content).unwrap();
+    }
+    root
+}
+
+fn search(args: serde_json::Value) -> Result<Found> {
+    grep(serde_json::from_value(args).unwrap())
+}
+
+fn places(found: &Found) -> Vec<(&str, u64, u64)> {
+    found.matches.iter().map(|hit| (hit.path.as_str(), hit.line, hit.column)).collect()
+}
+
+#[test]
+fn matches_come_with_place_and_context() {
+    let _root =
+        tree(&[("a.txt", b"one\ntwo needle\nthree\n"), ("b/c.txt", "ä needle needle".as_bytes()), ("d", b"none\n")]);
+    let found = search(json!({ "pattern": "ne{2}dle", "before": 1, "after": 3 })).unwrap();
+    assert_eq!(places(&found), [("a.txt", 2, 5), ("b/c.txt", 1, 3)]);
+    let hit = &found.matches[0];
+    assert_eq!(
+        (hit.text.as_str(), &hit.before[..], &hit.after[..]),
+        ("two needle", &["one".into()][..], &["three".into()][..])
+    );
+    assert_eq!((found.files_searched, found.bytes_searched), (3, 21 + 16 + 5));
+    assert_eq!((found.skipped.len(), found.truncated), (0, false));
+}
+
+#[test]
+fn context_of_neighbouring_matches_is_whole() {
+    let _root = tree(&[("a", b"x1\nx2\nx3\n")]);
+    let found = search(json!({ "pattern": "x", "before": 1, "after": 1 })).unwrap();
+    let context: Vec<_> = found.matches.iter().map(|hit| (hit.before.concat(), hit.after.concat())).collect();
+    assert_eq!(context, [("".into(), "x2".into()), ("x1".into(), "x3".into()), ("x2".into(), "".into())]);
+}
+
+#[test]
+fn case_and_fixed_text() {
+    let _root = tree(&[("a", b"Foo.bar\nfooxbar\n")]);
+    let lines = |args| places(&search(args).unwrap()).iter().map(|place| place.1).collect::<Vec<_>>();
+    assert_eq!(lines(json!({ "pattern": "foo.bar" })), [2]);
+    assert_eq!(lines(json!({ "pattern": "foo.bar", "case": "insensitive" })), [1, 2]);
+    assert_eq!(lines(json!({ "pattern": "foo.bar", "case": "smart" })), [1, 2]);
+    assert_eq!(lines(json!({ "pattern": "Foo.bar", "case": "smart" })), [1]);
+    assert_eq!(lines(json!({ "pattern": "o.b", "fixed": true })), [1]);
+}
+
+#[test]
+fn what_cannot_be_searched_is_listed() {
+    let root = tree(&[("bin", b"needle\0"), ("big", &[b'x'; 200]), ("ok", b"needle")]);
+    std::os::unix::fs::symlink("ok", root.path().join("link")).unwrap();
+    let found = search(json!({ "pattern": "needle", "max_file_bytes": 100 })).unwrap();
+    assert_eq!(places(&found), [("ok", 1, 1)]);
+    let skipped: Vec<_> =
+        found.skipped.iter().map(|skipped| (skipped.path.as_str(), skipped.reason.as_str())).collect();
+    let link = "a symbolic link; links are not followed";
+    assert_eq!(skipped, [("big", "larger than 100 bytes"), ("bin", "binary: NUL at byte 6"), ("link", link)]);
+    assert_eq!(found.files_searched, 1);
+}
+
+#[test]
+fn rules_and_globs_choose_files() {
+    let files: [(&str, &[u8]); 5] =
+        [(".gitignore", b"*.log\n"), ("a.log", b"x"), ("a.rs", b"x"), (".b.rs", b"x"), ("target/c.rs", b"x")];
+    let _root = tree(&files);
+    let paths = |args| search(args).unwrap().matches.into_iter().map(|hit| hit.path).collect::<Vec<_>>();
+    assert_eq!(paths(json!({ "pattern": "x" })), ["a.rs", "target/c.rs"]);
+    assert_eq!(paths(json!({ "pattern": "x", "hidden": true })), [".b.rs", "a.rs", "target/c.rs"]);
+    assert_eq!(paths(json!({ "pattern": "x", "ignore": false, "globs": ["*.log"] })), ["a.log"]);
+    assert_eq!(paths(json!({ "pattern": "x", "globs": ["*.rs", "!target"] })), ["a.rs"]);
+    assert_eq!(paths(json!({ "pattern": "x", "paths": ["a.log", "target", "target/c.rs"] })), ["a.log", "target/c.rs"]);
+}
+
+#[test]
+fn a_limit_cuts_the_answer_and_says_so() {
+    let _root = tree(&[("a", b"x\nx\n"), ("b", b"x\n")]);
+    let exact = search(json!({ "pattern": "x", "max_matches": 3 })).unwrap();
+    assert_eq!((exact.matches.len(), exact.truncated), (3, false));
+    let cut = search(json!({ "pattern": "x", "max_matches": 2 })).unwrap();
+    assert_eq!((cut.matches.len(), cut.truncated), (2, true));
+}
+
+#[test]
+fn text_in_utf_16_and_behind_a_mark_is_found() {
+    let mut wide = vec![0xff, 0xfe];
+    wide.extend("é\nneedle\n".encode_utf16().flat_map(u16::to_le_bytes));
+    let _root = tree(&[("marked", b"\xef\xbb\xbfneedle"), ("wide", &wide), ("latin", b"caf\xe9 needle")]);
+    let found = search(json!({ "pattern": "^needle| needle", "after": 1 })).unwrap();
+    assert_eq!(places(&found), [("latin", 1, 5), ("marked", 1, 1), ("wide", 2, 1)]);
+    assert_eq!(found.matches[0].text, "caf\u{fffd} needle");
+}
+
+#[test]
+fn bad_arguments_say_what_and_why() {
+    let _root = tree(&[("a", b"")]);
+    let why = |args| match search(args).unwrap_err() {
+        Error::InvalidArguments(why) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(why(json!({ "pattern": "(" })).contains("unclosed group"));
+    assert!(why(json!({ "pattern": "a\\nb" })).contains("pattern"));
+    assert!(why(json!({ "pattern": "a", "globs": ["a{"] })).starts_with("glob \"a{\""));
+    assert!(why(json!({ "pattern": "a", "paths": [] })).starts_with("paths is empty"));
+    assert!(why(json!({ "pattern": "a", "before": 51 })).contains("50 lines"));
+    assert!(why(json!({ "pattern": "a", "paths": ["../x"] })).contains("`..`"));
+    assert!(matches!(search(json!({ "pattern": "a", "paths": ["no"] })), Err(Error::NotFound(_))));
+    let found = search(json!({ "pattern": "a", "paths": ["no", "a"] })).unwrap();
+    assert_eq!((found.files_searched, found.skipped[0].path.as_str()), (1, "no"));
+}
