@@ -140,7 +140,7 @@ impl Person {
                 Self {
                     name: lossy.text(signature.name),
                     email: lossy.text(signature.email),
-                    time: time.format_or_unix(gix_object::date::time::format::ISO8601_STRICT),
+                    time: crate::time::iso(time.seconds, time.offset).unwrap_or_else(|| time.seconds.to_string()),
                     seconds: signature.seconds(),
                 }
             }

@@ -17,6 +17,7 @@ mod refs;
 mod repository;
 mod revision;
 mod text;
+mod time;
 mod tree;
 mod worktree;
 

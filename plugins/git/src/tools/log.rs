@@ -4,6 +4,7 @@ use super::{check_list, default_path};
 use crate::commit::CommitInfo;
 use crate::history::{History, Wanted};
 use crate::repository::Repository;
+use crate::time;
 use crate::tree::Paths;
 use vespiary_sdk::prelude::*;
 
@@ -29,7 +30,8 @@ pub struct LogArgs {
     /// Only commits that changed one of these, relative to the root of the repository. No patterns.
     #[serde(default)]
     paths: Vec<String>,
-    /// Only commits at or after this time: `2026-01-31`, `2026-01-31T10:00:00Z` or seconds since 1970. Not relative ones.
+    /// Only commits at or after this time: `2026-01-31`, `2026-01-31T10:00:00Z` or seconds since 1970. Without
+    /// an offset it is UTC; relative times are not taken.
     #[serde(default)]
     since: Option<String>,
     /// Only commits at or before this time.
@@ -99,11 +101,7 @@ pub fn log(args: LogArgs) -> Result<Log> {
 
 /// A point in time, in seconds since 1970.
 fn seconds(name: &str, text: &str) -> Result<i64> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(seconds);
-    }
-    // No clock is read: what is asked today gives the same answer tomorrow.
-    gix_object::date::parse(text, None).map(|time| time.seconds).map_err(|_| {
+    time::seconds(text).ok_or_else(|| {
         Error::invalid(format!(
             "`{name}` is {text:?}; write a date such as 2026-01-31, a time such as 2026-01-31T10:00:00Z, or seconds since 1970"
         ))
