@@ -95,7 +95,9 @@ pub fn deps(task: Task<Context>) -> Result<Answer> {
         Mode::Scan => scan(context).map(Answer::Scan),
         Mode::Refute => {
             let claim = context.finding.ok_or_else(|| {
-                Error::invalid("mode `refute` needs `finding`: pass one entry of a scan's `findings` as context.finding")
+                Error::invalid(
+                    "mode `refute` needs `finding`: pass one entry of a scan's `findings` as context.finding",
+                )
             })?;
             refute::refute(&claim, context.advisories.as_deref()).map(Answer::Refute)
         }
@@ -185,7 +187,8 @@ mod tests {
         assert_eq!((report["scanned"].as_u64(), report["packages"].as_u64()), (Some(2), Some(4)));
         assert_eq!(report["skipped"][0]["path"], "package-lock.json");
         assert_eq!(report["advisories"]["concerned"], 1);
-        let finding = report["findings"].as_array().unwrap().iter().find(|f| f["rule"] == "vulnerable-dependency").unwrap();
+        let finding =
+            report["findings"].as_array().unwrap().iter().find(|f| f["rule"] == "vulnerable-dependency").unwrap();
         assert_eq!((finding["path"].as_str(), finding["line"].as_u64()), (Some("sub/Cargo.lock"), Some(19)));
         let verdict = run(json!({"mode": "refute", "finding": finding, "advisories": "osv"})).unwrap();
         assert_eq!(verdict["verdict"], "confirmed", "{verdict}");
@@ -204,7 +207,9 @@ mod tests {
     #[test]
     fn a_missing_export_is_an_error_that_names_it() {
         serve(&[("Cargo.lock", LOCK)]);
-        assert!(matches!(run(json!({"advisories": "gone"})), Err(Error::NotFound(why)) if why.contains("context.advisories")));
+        assert!(
+            matches!(run(json!({"advisories": "gone"})), Err(Error::NotFound(why)) if why.contains("context.advisories"))
+        );
         assert!(matches!(run(json!({"mode": "refute"})), Err(Error::InvalidArguments(_))));
     }
 }

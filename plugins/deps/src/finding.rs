@@ -90,7 +90,14 @@ pub struct Evidence {
 }
 
 /// The start of a finding about `package`.
-pub(crate) fn finding(rule: &str, title: String, severity: Severity, path: &str, excerpt: &str, package: &Package) -> Finding {
+pub(crate) fn finding(
+    rule: &str,
+    title: String,
+    severity: Severity,
+    path: &str,
+    excerpt: &str,
+    package: &Package,
+) -> Finding {
     let evidence = Evidence {
         ecosystem: Some(package.ecosystem),
         package: package.name.clone(),
@@ -105,7 +112,13 @@ pub(crate) fn finding(rule: &str, title: String, severity: Severity, path: &str,
         path: path.to_owned(),
         line: package.line,
         excerpt: shown(excerpt),
-        fingerprint: fingerprint(&[rule, path, package.ecosystem.as_str(), &package.name, package.version.as_deref().unwrap_or("")]),
+        fingerprint: fingerprint(&[
+            rule,
+            path,
+            package.ecosystem.as_str(),
+            &package.name,
+            package.version.as_deref().unwrap_or(""),
+        ]),
         confidence: 1.0,
         evidence,
         help: String::new(),
@@ -138,7 +151,8 @@ fn shown(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         safe.push_str(before);
-        let authority = after.find(|c: char| c == '/' || c.is_whitespace() || c == '"' || c == '\'').unwrap_or(after.len());
+        let authority =
+            after.find(|c: char| c == '/' || c.is_whitespace() || c == '"' || c == '\'').unwrap_or(after.len());
         rest = match after[..authority].rfind('@') {
             Some(sign) => {
                 safe.push_str("…@");

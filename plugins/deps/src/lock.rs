@@ -110,7 +110,11 @@ impl Format {
             "Pipfile.lock" => Self::Pipfile,
             "go.mod" => Self::GoMod,
             "go.sum" => Self::GoSum,
-            _ if name.ends_with(".txt") && (name.contains("requirements") || folder.rsplit('/').next() == Some("requirements")) => Self::Requirements,
+            _ if name.ends_with(".txt")
+                && (name.contains("requirements") || folder.rsplit('/').next() == Some("requirements")) =>
+            {
+                Self::Requirements
+            }
             _ => return None,
         })
     }
@@ -155,7 +159,8 @@ impl<'a> Lines<'a> {
 
     /// The line that `part`, a slice of the text, begins on. A slice of anything else is on line 1.
     pub(crate) fn of_part(&self, part: &str) -> u32 {
-        let offset = (part.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize).filter(|&at| at <= self.text.len());
+        let offset =
+            (part.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize).filter(|&at| at <= self.text.len());
         offset.map_or(1, |at| self.at(at))
     }
 

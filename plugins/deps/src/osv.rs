@@ -106,10 +106,14 @@ impl Advisory {
     /// The smallest fixed version above `version`, as the record writes it.
     pub(crate) fn fixed_in(&self, ecosystem: Ecosystem, name: &str, version: &str) -> Option<String> {
         let version = Version::parse(ecosystem, version)?;
-        let fixes = self.about(ecosystem, name).flat_map(|affected| &affected.ranges).flat_map(|range| &range.events).filter_map(|event| match event {
-            Event::Fixed(fixed) => Version::parse(ecosystem, fixed).map(|parsed| (parsed, fixed)),
-            _ => None,
-        });
+        let fixes = self
+            .about(ecosystem, name)
+            .flat_map(|affected| &affected.ranges)
+            .flat_map(|range| &range.events)
+            .filter_map(|event| match event {
+                Event::Fixed(fixed) => Version::parse(ecosystem, fixed).map(|parsed| (parsed, fixed)),
+                _ => None,
+            });
         let above = fixes.filter(|(fixed, _)| fixed.compare(&version) == Ordering::Greater);
         above.min_by(|(a, _), (b, _)| a.compare(b)).map(|(_, text)| text.clone())
     }
@@ -117,19 +121,26 @@ impl Advisory {
     /// The highest grade that any score of the record gives.
     pub(crate) fn grade(&self) -> Grade {
         let scores = self.severity.iter().chain(self.affected.iter().flat_map(|affected| &affected.severity));
-        let by_score = scores.filter_map(|score| score.score.parse::<cvss::Cvss>().ok()).map(|vector| match vector.severity() {
-            cvss::Severity::None | cvss::Severity::Low => Grade::Low,
-            cvss::Severity::Medium => Grade::Medium,
-            cvss::Severity::High => Grade::High,
-            cvss::Severity::Critical => Grade::Critical,
-        });
-        let words = self.affected.iter().filter_map(|affected| affected.database_specific.as_ref()).chain(&self.database_specific);
-        let by_word = words.filter_map(|specific| specific.get("severity")?.as_str()).map(|word| match word.to_ascii_lowercase().as_str() {
-            "critical" => Grade::Critical,
-            "high" => Grade::High,
-            "moderate" | "medium" => Grade::Medium,
-            "low" => Grade::Low,
-            _ => Grade::Unknown,
+        let by_score =
+            scores.filter_map(|score| score.score.parse::<cvss::Cvss>().ok()).map(|vector| match vector.severity() {
+                cvss::Severity::None | cvss::Severity::Low => Grade::Low,
+                cvss::Severity::Medium => Grade::Medium,
+                cvss::Severity::High => Grade::High,
+                cvss::Severity::Critical => Grade::Critical,
+            });
+        let words = self
+            .affected
+            .iter()
+            .filter_map(|affected| affected.database_specific.as_ref())
+            .chain(&self.database_specific);
+        let by_word = words.filter_map(|specific| specific.get("severity")?.as_str()).map(|word| {
+            match word.to_ascii_lowercase().as_str() {
+                "critical" => Grade::Critical,
+                "high" => Grade::High,
+                "moderate" | "medium" => Grade::Medium,
+                "low" => Grade::Low,
+                _ => Grade::Unknown,
+            }
         });
         by_score.chain(by_word).max().unwrap_or(Grade::Unknown)
     }
@@ -137,7 +148,11 @@ impl Advisory {
     /// Not a flaw but a note: unmaintained crates and the like.
     pub(crate) fn is_informational(&self) -> bool {
         self.affected.iter().any(|affected| {
-            affected.database_specific.as_ref().and_then(|specific| specific.get("informational")).is_some_and(|value| !value.is_null())
+            affected
+                .database_specific
+                .as_ref()
+                .and_then(|specific| specific.get("informational"))
+                .is_some_and(|value| !value.is_null())
         })
     }
 
@@ -162,7 +177,9 @@ impl Affected {
             return true;
         }
         let Some(parsed) = Version::parse(ecosystem, version) else { return false };
-        self.versions.iter().any(|listed| Version::parse(ecosystem, listed).is_some_and(|listed| listed.compare(&parsed) == Ordering::Equal))
+        self.versions.iter().any(|listed| {
+            Version::parse(ecosystem, listed).is_some_and(|listed| listed.compare(&parsed) == Ordering::Equal)
+        })
     }
 }
 
@@ -174,9 +191,13 @@ impl Range {
         for event in &self.events {
             match event {
                 Event::Introduced(from) if from == "0" => steps.push((None, INTRODUCED)),
-                Event::Introduced(from) => steps.extend(Version::parse(ecosystem, from).map(|from| (Some(from), INTRODUCED))),
+                Event::Introduced(from) => {
+                    steps.extend(Version::parse(ecosystem, from).map(|from| (Some(from), INTRODUCED)))
+                }
                 Event::Fixed(to) => steps.extend(Version::parse(ecosystem, to).map(|to| (Some(to), FIXED))),
-                Event::LastAffected(last) => steps.extend(Version::parse(ecosystem, last).map(|last| (Some(last), LAST_AFFECTED))),
+                Event::LastAffected(last) => {
+                    steps.extend(Version::parse(ecosystem, last).map(|last| (Some(last), LAST_AFFECTED)))
+                }
                 Event::Limit(limit) if limit != "*" => limits.extend(Version::parse(ecosystem, limit)),
                 Event::Limit(_) | Event::Other(_) => {}
             }
@@ -276,8 +297,21 @@ mod tests {
 
     #[test]
     fn events_in_any_order_make_ranges() {
-        let advisory = record("crates.io", "a", json!([{"fixed": "1.2.0"}, {"introduced": "0"}, {"introduced": "2.0.0"}, {"last_affected": "2.1.0"}]));
-        for (version, affected) in [("0.1.0", true), ("1.1.9", true), ("1.2.0-rc.1", true), ("1.2.0", false), ("1.9.0", false), ("2.0.0", true), ("2.1.0", true), ("2.1.1", false)] {
+        let advisory = record(
+            "crates.io",
+            "a",
+            json!([{"fixed": "1.2.0"}, {"introduced": "0"}, {"introduced": "2.0.0"}, {"last_affected": "2.1.0"}]),
+        );
+        for (version, affected) in [
+            ("0.1.0", true),
+            ("1.1.9", true),
+            ("1.2.0-rc.1", true),
+            ("1.2.0", false),
+            ("1.9.0", false),
+            ("2.0.0", true),
+            ("2.1.0", true),
+            ("2.1.1", false),
+        ] {
             assert_eq!(advisory.affects(Ecosystem::CratesIo, "a", version), affected, "{version}");
         }
         assert!(!advisory.affects(Ecosystem::CratesIo, "b", "0.1.0"));
@@ -289,7 +323,14 @@ mod tests {
     #[test]
     fn python_orders_by_its_own_rules() {
         let advisory = record("PyPI", "Zope.Interface", json!([{"introduced": "1.0rc1"}, {"fixed": "1.0.post2"}]));
-        for (version, affected) in [("1.0b9", false), ("1.0rc1", true), ("1.0", true), ("1.0.post1", true), ("1.0.post2", false), ("1.0.1", false)] {
+        for (version, affected) in [
+            ("1.0b9", false),
+            ("1.0rc1", true),
+            ("1.0", true),
+            ("1.0.post1", true),
+            ("1.0.post2", false),
+            ("1.0.1", false),
+        ] {
             assert_eq!(advisory.affects(Ecosystem::PyPi, "zope_interface", version), affected, "{version}");
         }
     }
@@ -314,7 +355,12 @@ mod tests {
     #[test]
     fn the_worst_score_counts() {
         let grade = |value| serde_json::from_value::<Advisory>(value).unwrap().grade();
-        assert_eq!(grade(json!({"id": "X", "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]})), Grade::Critical);
+        assert_eq!(
+            grade(
+                json!({"id": "X", "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]})
+            ),
+            Grade::Critical
+        );
         assert_eq!(grade(json!({"id": "X", "database_specific": {"severity": "MODERATE"}})), Grade::Medium);
         assert_eq!(grade(json!({"id": "X"})), Grade::Unknown);
     }

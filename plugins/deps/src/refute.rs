@@ -67,16 +67,21 @@ fn says(verdict: Verdict, reason: impl Into<String>) -> Refutation {
 /// # Errors
 /// `InvalidArguments` where the path is no lock file's; what the file tools answered where something cannot be read.
 pub(crate) fn refute(claim: &Claim, advisories: Option<&str>) -> Result<Refutation> {
-    let format = Format::of(&claim.path).ok_or_else(|| Error::invalid(format!("finding.path: {} is no lock file known here", claim.path)))?;
+    let format = Format::of(&claim.path)
+        .ok_or_else(|| Error::invalid(format!("finding.path: {} is no lock file known here", claim.path)))?;
     let text = source::whole(&claim.path)?;
     let packages = match format.parse(&text) {
         Ok(packages) => packages,
         Err(error) => return Ok(says(Verdict::Refuted, format!("{} is {error}", claim.path))),
     };
     let named = claim.evidence.as_ref().and_then(|evidence| evidence.package.as_deref());
-    let entry = packages.iter().find(|package| package.line == claim.line && named.is_none_or(|name| name == package.name));
+    let entry =
+        packages.iter().find(|package| package.line == claim.line && named.is_none_or(|name| name == package.name));
     let Some(entry) = entry else {
-        return Ok(says(Verdict::Refuted, format!("line {} has no entry for {} any more", claim.line, named.unwrap_or("a package"))));
+        return Ok(says(
+            Verdict::Refuted,
+            format!("line {} has no entry for {} any more", claim.line, named.unwrap_or("a package")),
+        ));
     };
     match claim.rule.as_str() {
         "vulnerable-dependency" | "unmaintained-dependency" => vulnerable(claim, entry, advisories),
@@ -119,21 +124,36 @@ fn judge(entry: &Package, record: &Advisory, withdrawn_twin: Option<&str>) -> Re
         return says(Verdict::Refuted, format!("{id} is not about {} of {}", entry.name, entry.ecosystem.as_str()));
     }
     let Some(parsed) = Version::parse(entry.ecosystem, version) else {
-        return says(Verdict::Uncertain, format!("{version} has no place in the order of {} versions", entry.ecosystem.as_str()));
+        return says(
+            Verdict::Uncertain,
+            format!("{version} has no place in the order of {} versions", entry.ecosystem.as_str()),
+        );
     };
     let listed = parts.iter().any(|part| part.lists(entry.ecosystem, version));
-    let interval = parts.iter().flat_map(|part| &part.ranges).filter(|range| range.kind != "GIT").find_map(|range| containing(range, entry.ecosystem, &parsed));
+    let interval = parts
+        .iter()
+        .flat_map(|part| &part.ranges)
+        .filter(|range| range.kind != "GIT")
+        .find_map(|range| containing(range, entry.ecosystem, &parsed));
     let scanned = record.affects(entry.ecosystem, &entry.name, version);
     let why = match (&interval, listed) {
         (Some(interval), _) => format!("{version} lies in {interval} of {id}"),
         (None, true) => format!("{id} lists {version}"),
-        (None, false) if scanned => return says(Verdict::Uncertain, format!("two readings of the ranges of {id} disagree about {version}")),
+        (None, false) if scanned => {
+            return says(Verdict::Uncertain, format!("two readings of the ranges of {id} disagree about {version}"));
+        }
         (None, false) => return says(Verdict::Refuted, format!("{version} lies in no range of {id}")),
     };
     if let Source::Git(_) | Source::Url(_) | Source::Path = entry.source {
-        return says(Verdict::Uncertain, format!("{why}, but the entry does not come from a registry: its code may differ from the published version"));
+        return says(
+            Verdict::Uncertain,
+            format!(
+                "{why}, but the entry does not come from a registry: its code may differ from the published version"
+            ),
+        );
     }
-    let words = format!("{} {}", record.summary, record.details.chars().take(400).collect::<String>()).to_ascii_lowercase();
+    let words =
+        format!("{} {}", record.summary, record.details.chars().take(400).collect::<String>()).to_ascii_lowercase();
     if words.contains("** disputed **") || words.contains("**disputed**") {
         return says(Verdict::Uncertain, format!("{why}, but the advisory says that it is disputed"));
     }
@@ -149,7 +169,9 @@ fn judge(entry: &Package, record: &Advisory, withdrawn_twin: Option<&str>) -> Re
 /// The interval of `range` that holds `version`, written out. Intervals are read off the events as they stand: each `introduced` opens one,
 /// the next event closes it.
 fn containing(range: &Range, ecosystem: Ecosystem, version: &Version) -> Option<String> {
-    let at_least = |from: &str| from == "0" || Version::parse(ecosystem, from).is_some_and(|from| version.compare(&from) != Ordering::Less);
+    let at_least = |from: &str| {
+        from == "0" || Version::parse(ecosystem, from).is_some_and(|from| version.compare(&from) != Ordering::Less)
+    };
     let below = |to: &str| Version::parse(ecosystem, to).is_some_and(|to| version.compare(&to) == Ordering::Less);
     let opened = range.events.iter().filter_map(|event| match event {
         Event::Introduced(from) => Some(from.as_str()),
@@ -158,17 +180,24 @@ fn containing(range: &Range, ecosystem: Ecosystem, version: &Version) -> Option<
     for from in opened.filter(|from| at_least(from)) {
         // The end that belongs to this start is the smallest one past it.
         let start = Version::parse(ecosystem, from);
-        let past_start = |end: &str| from == "0" || matches!((Version::parse(ecosystem, end), &start), (Some(end), Some(start)) if end.compare(start) != Ordering::Less);
+        let past_start = |end: &str| {
+            from == "0"
+                || matches!((Version::parse(ecosystem, end), &start), (Some(end), Some(start)) if end.compare(start) != Ordering::Less)
+        };
         let ends = range.events.iter().filter_map(|event| match event {
             Event::Fixed(to) | Event::Limit(to) if to != "*" && past_start(to) => Some((to.as_str(), false)),
             Event::LastAffected(last) if past_start(last) => Some((last.as_str(), true)),
             _ => None,
         });
-        let nearest = ends.filter_map(|(text, inclusive)| Version::parse(ecosystem, text).map(|end| (end, text, inclusive))).min_by(|(a, ..), (b, ..)| a.compare(b));
+        let nearest = ends
+            .filter_map(|(text, inclusive)| Version::parse(ecosystem, text).map(|end| (end, text, inclusive)))
+            .min_by(|(a, ..), (b, ..)| a.compare(b));
         match nearest {
             None => return Some(format!("[{from}, ∞)")),
             Some((_, end, false)) if below(end) => return Some(format!("[{from}, {end})")),
-            Some((last, text, true)) if version.compare(&last) != Ordering::Greater => return Some(format!("[{from}, {text}]")),
+            Some((last, text, true)) if version.compare(&last) != Ordering::Greater => {
+                return Some(format!("[{from}, {text}]"));
+            }
             Some(_) => {}
         }
     }
@@ -181,7 +210,9 @@ fn habit(rule: &str, entry: &Package, packages: &[Package], line: &str) -> Refut
     let holds = match rule {
         // A pin, by the text alone; `==1.*` is none.
         "unpinned-requirement" => !line.contains("==") || line.contains('*') || line.contains("!=="),
-        "missing-integrity" => entry.integrity == Integrity::Missing && !line.contains("sha512-") && !line.contains("--hash"),
+        "missing-integrity" => {
+            entry.integrity == Integrity::Missing && !line.contains("sha512-") && !line.contains("--hash")
+        }
         "git-source" => matches!(entry.source, Source::Git(_)),
         "url-source" => matches!(entry.source, Source::Url(_)),
         "duplicate-version" => packages.iter().any(|other| other.name == entry.name && other.version != entry.version),
@@ -238,7 +269,10 @@ mod tests {
 
     #[test]
     fn doubt_is_said() {
-        assert_eq!(verdict(LOCK, &record(json!({"details": "** DISPUTED ** by the maintainers"}))).verdict, Verdict::Uncertain);
+        assert_eq!(
+            verdict(LOCK, &record(json!({"details": "** DISPUTED ** by the maintainers"}))).verdict,
+            Verdict::Uncertain
+        );
         serve(&[("Cargo.lock", LOCK)]);
         let claim: Claim = serde_json::from_value(json!({"rule": "vulnerable-dependency", "path": "Cargo.lock", "line": 19, "evidence": {"package": "smallvec", "advisory": "X-1"}})).unwrap();
         assert_eq!(refute(&claim, None).unwrap().verdict, Verdict::Uncertain);
@@ -246,10 +280,20 @@ mod tests {
 
     #[test]
     fn development_only_is_doubt() {
-        serve(&[("package-lock.json", include_str!("../tests/fixtures/package-lock.v3.json")), ("osv.json", "{\"id\": \"G\", \"affected\": [{\"package\": {\"ecosystem\": \"npm\", \"name\": \"@scope/tool\"}, \"versions\": [\"2.1.0\"]}]}")]);
+        serve(&[
+            ("package-lock.json", include_str!("../tests/fixtures/package-lock.v3.json")),
+            (
+                "osv.json",
+                "{\"id\": \"G\", \"affected\": [{\"package\": {\"ecosystem\": \"npm\", \"name\": \"@scope/tool\"}, \"versions\": [\"2.1.0\"]}]}",
+            ),
+        ]);
         let claim: Claim = serde_json::from_value(json!({"rule": "vulnerable-dependency", "path": "package-lock.json", "line": 12, "evidence": {"package": "@scope/tool", "advisory": "G"}})).unwrap();
         let refutation = refute(&claim, Some("osv.json")).unwrap();
-        assert!(refutation.verdict == Verdict::Uncertain && refutation.reason.contains("development"), "{}", refutation.reason);
+        assert!(
+            refutation.verdict == Verdict::Uncertain && refutation.reason.contains("development"),
+            "{}",
+            refutation.reason
+        );
     }
 
     #[test]
@@ -258,7 +302,11 @@ mod tests {
         let advisory: Advisory = serde_json::from_value(json!({"id": "X", "affected": [{"package": {"ecosystem": "npm", "name": "a"}, "ranges": [{"type": "SEMVER", "events": [{"fixed": "1.2.0"}, {"introduced": "0"}, {"introduced": "2.0.0"}, {"last_affected": "2.1.0"}, {"introduced": "3.0.0"}]}]}]})).unwrap();
         for version in ["0.0.1", "1.1.9", "1.2.0", "1.9.9", "2.0.0", "2.1.0", "2.1.1", "3.0.0-rc.1", "3.0.0", "9.0.0"] {
             let parsed = Version::parse(Ecosystem::Npm, version).unwrap();
-            assert_eq!(containing(&range, Ecosystem::Npm, &parsed).is_some(), advisory.affects(Ecosystem::Npm, "a", version), "{version}");
+            assert_eq!(
+                containing(&range, Ecosystem::Npm, &parsed).is_some(),
+                advisory.affects(Ecosystem::Npm, "a", version),
+                "{version}"
+            );
         }
     }
 
@@ -266,7 +314,8 @@ mod tests {
     fn habits_are_read_again() {
         serve(&[("requirements.txt", include_str!("../tests/fixtures/requirements.txt"))]);
         let look = |rule: &str, line: u32| {
-            let claim = serde_json::from_value(json!({"rule": rule, "path": "requirements.txt", "line": line})).unwrap();
+            let claim =
+                serde_json::from_value(json!({"rule": rule, "path": "requirements.txt", "line": line})).unwrap();
             refute(&claim, None).unwrap().verdict
         };
         assert_eq!(look("unpinned-requirement", 7), Verdict::Confirmed);

@@ -22,13 +22,18 @@ impl LockFile {
 
 /// The packages that any of the files locks: the only ones whose advisories need to be kept.
 pub(crate) fn names(files: &[LockFile]) -> HashSet<(Ecosystem, String)> {
-    files.iter().flat_map(|file| &file.packages).map(|package| (package.ecosystem, package.ecosystem.normalized(&package.name))).collect()
+    files
+        .iter()
+        .flat_map(|file| &file.packages)
+        .map(|package| (package.ecosystem, package.ecosystem.normalized(&package.name)))
+        .collect()
 }
 
 /// Whether an advisory is about any of `names`.
 pub(crate) fn concerns(advisory: &Advisory, names: &HashSet<(Ecosystem, String)>) -> bool {
     advisory.affected.iter().filter_map(|affected| affected.package.as_ref()).any(|package| {
-        Ecosystem::named(&package.ecosystem).is_some_and(|ecosystem| names.contains(&(ecosystem, ecosystem.normalized(&package.name))))
+        Ecosystem::named(&package.ecosystem)
+            .is_some_and(|ecosystem| names.contains(&(ecosystem, ecosystem.normalized(&package.name))))
     })
 }
 
@@ -37,14 +42,17 @@ pub(crate) fn findings(files: &[LockFile], advisories: &[Advisory]) -> Vec<Findi
     let mut by_name: HashMap<(Ecosystem, String), Vec<&Advisory>> = HashMap::new();
     for advisory in advisories.iter().filter(|advisory| advisory.withdrawn.is_none()) {
         let packages = advisory.affected.iter().filter_map(|affected| affected.package.as_ref());
-        let names: HashSet<_> = packages.filter_map(|package| Ecosystem::named(&package.ecosystem).map(|e| (e, e.normalized(&package.name)))).collect();
+        let names: HashSet<_> = packages
+            .filter_map(|package| Ecosystem::named(&package.ecosystem).map(|e| (e, e.normalized(&package.name))))
+            .collect();
         for name in names {
             by_name.entry(name).or_default().push(advisory);
         }
     }
     // A folder with a go.mod needs no second look at its go.sum, which also names versions that are not built.
     let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-    let with_mod: HashSet<String> = files.iter().filter(|file| file.format == Format::GoMod).map(|file| folder(&file.path)).collect();
+    let with_mod: HashSet<String> =
+        files.iter().filter(|file| file.format == Format::GoMod).map(|file| folder(&file.path)).collect();
     let mut all = Vec::new();
     for file in files {
         let shadowed = file.format == Format::GoSum && with_mod.contains(&folder(&file.path));
@@ -65,8 +73,14 @@ fn vulnerable(file: &LockFile, by_name: &HashMap<(Ecosystem, String), Vec<&Advis
     let mut found = Vec::new();
     for package in &file.packages {
         let (Some(version), Source::Registry | Source::Git(_)) = (&package.version, &package.source) else { continue };
-        let Some(candidates) = by_name.get(&(package.ecosystem, package.ecosystem.normalized(&package.name))) else { continue };
-        let matching: Vec<&Advisory> = candidates.iter().copied().filter(|advisory| advisory.affects(package.ecosystem, &package.name, version)).collect();
+        let Some(candidates) = by_name.get(&(package.ecosystem, package.ecosystem.normalized(&package.name))) else {
+            continue;
+        };
+        let matching: Vec<&Advisory> = candidates
+            .iter()
+            .copied()
+            .filter(|advisory| advisory.affects(package.ecosystem, &package.name, version))
+            .collect();
         for group in same_flaw(&matching) {
             found.push(vulnerability(file, package, version, &group));
         }
@@ -79,7 +93,8 @@ fn same_flaw<'a>(advisories: &[&'a Advisory]) -> Vec<Vec<&'a Advisory>> {
     let mut groups: Vec<(HashSet<&str>, Vec<&'a Advisory>)> = Vec::new();
     for &advisory in advisories {
         let names: HashSet<&str> = advisory.names().collect();
-        let (mut joined, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(known, _)| !known.is_disjoint(&names));
+        let (mut joined, apart): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|(known, _)| !known.is_disjoint(&names));
         groups = apart;
         let mut group = (names, vec![advisory]);
         for (known, members) in joined.drain(..) {
@@ -115,17 +130,29 @@ fn vulnerability(file: &LockFile, package: &Package, version: &str, group: &[&Ad
     let (rule, severity) = if informational {
         ("unmaintained-dependency", Severity::Info)
     } else {
-        ("vulnerable-dependency", group.iter().map(|advisory| advisory.grade()).max().map_or(Severity::Medium, Severity::from))
+        (
+            "vulnerable-dependency",
+            group.iter().map(|advisory| advisory.grade()).max().map_or(Severity::Medium, Severity::from),
+        )
     };
-    let mut finding = finding(rule, format!("{} {version}: {summary}", package.name), severity, &file.path, file.line(package.line), package);
+    let mut finding = finding(
+        rule,
+        format!("{} {version}: {summary}", package.name),
+        severity,
+        &file.path,
+        file.line(package.line),
+        package,
+    );
     let fixed_in = group.iter().find_map(|advisory| advisory.fixed_in(package.ecosystem, &package.name, version));
     finding.help = match &fixed_in {
         Some(fixed) => format!("Update {} to {fixed} or later. Read {} for who is affected.", package.name, main.id),
         None => format!("No fixed version is known. Read {} for who is affected and what else can be done.", main.id),
     };
-    finding.fingerprint = finding::fingerprint(&[rule, &file.path, package.ecosystem.as_str(), &package.name, version, &main.id]);
+    finding.fingerprint =
+        finding::fingerprint(&[rule, &file.path, package.ecosystem.as_str(), &package.name, version, &main.id]);
     finding.confidence = if matches!(package.source, Source::Git(_)) { 0.6 } else { 0.95 };
-    let mut aliases: Vec<String> = group.iter().flat_map(|advisory| advisory.names()).filter(|name| *name != main.id).map(str::to_owned).collect();
+    let mut aliases: Vec<String> =
+        group.iter().flat_map(|advisory| advisory.names()).filter(|name| *name != main.id).map(str::to_owned).collect();
     aliases.sort();
     aliases.dedup();
     finding.evidence.advisory = Some(main.id.clone());
@@ -166,8 +193,11 @@ fn unpinned(file: &LockFile) -> Vec<Finding> {
     loose
         .map(|package| {
             let title = format!("{} is not pinned to one version", package.name);
-            let mut finding = finding("unpinned-requirement", title, Severity::Low, &file.path, file.line(package.line), package);
-            finding.help = "Two installations can get different code. Pin with `==`, or compile a lock file with hashes.".to_owned();
+            let mut finding =
+                finding("unpinned-requirement", title, Severity::Low, &file.path, file.line(package.line), package);
+            finding.help =
+                "Two installations can get different code. Pin with `==`, or compile a lock file with hashes."
+                    .to_owned();
             finding
         })
         .collect()
@@ -175,7 +205,8 @@ fn unpinned(file: &LockFile) -> Vec<Finding> {
 
 /// One finding a file: a file without hashes has none at all, as a rule.
 fn without_hash(file: &LockFile) -> Option<Finding> {
-    let missing: Vec<&Package> = file.packages.iter().filter(|package| package.integrity == Integrity::Missing).collect();
+    let missing: Vec<&Package> =
+        file.packages.iter().filter(|package| package.integrity == Integrity::Missing).collect();
     let expected = file.packages.iter().filter(|package| package.integrity != Integrity::NotExpected).count();
     let first = missing.first()?;
     let title = format!("{} of {expected} entries have no hash", missing.len());
@@ -183,7 +214,8 @@ fn without_hash(file: &LockFile) -> Option<Finding> {
     let mut finding = finding("missing-integrity", title, severity, &file.path, file.line(first.line), first);
     finding.fingerprint = finding::fingerprint(&["missing-integrity", &file.path]);
     finding.evidence.others = missing.iter().skip(1).take(20).map(|package| entry_name(package)).collect();
-    finding.help = "What is downloaded cannot be checked. Let the package manager write hashes into the lock file.".to_owned();
+    finding.help =
+        "What is downloaded cannot be checked. Let the package manager write hashes into the lock file.".to_owned();
     Some(finding)
 }
 
@@ -200,10 +232,19 @@ fn duplicates(file: &LockFile) -> Vec<Finding> {
         .map(|(name, packages)| {
             let list: Vec<&str> = packages.iter().filter_map(|package| package.version.as_deref()).collect();
             let title = format!("{name} is locked in {} versions: {}", list.len(), list.join(", "));
-            let mut finding = finding("duplicate-version", title, Severity::Info, &file.path, file.line(packages[0].line), packages[0]);
+            let mut finding = finding(
+                "duplicate-version",
+                title,
+                Severity::Info,
+                &file.path,
+                file.line(packages[0].line),
+                packages[0],
+            );
             finding.fingerprint = finding::fingerprint(&["duplicate-version", &file.path, name]);
             finding.evidence.others = packages.iter().skip(1).take(20).map(|package| entry_name(package)).collect();
-            finding.help = "Each is fixed on its own. Where the ranges allow it, let the package manager settle on one.".to_owned();
+            finding.help =
+                "Each is fixed on its own. Where the ranges allow it, let the package manager settle on one."
+                    .to_owned();
             finding
         })
         .collect()
@@ -247,7 +288,14 @@ mod tests {
         ];
         let files = [file("Cargo.lock", include_str!("../tests/fixtures/Cargo.v4.lock"))];
         let found = findings(&files, &advisories);
-        assert_eq!(rules(&found), [("git-source", 14, "from-git"), ("vulnerable-dependency", 19, "smallvec"), ("missing-integrity", 25, "unhashed")]);
+        assert_eq!(
+            rules(&found),
+            [
+                ("git-source", 14, "from-git"),
+                ("vulnerable-dependency", 19, "smallvec"),
+                ("missing-integrity", 25, "unhashed")
+            ]
+        );
         let evidence = &found[1].evidence;
         assert_eq!(evidence.advisory.as_deref(), Some("RUSTSEC-2021-1"));
         assert_eq!(evidence.aliases, ["CVE-2021-1", "GHSA-x"]);

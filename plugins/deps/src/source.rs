@@ -74,9 +74,12 @@ const LISTED_MAX: usize = 250_000;
 pub(crate) fn find(patterns: &[&str], path: &str, ignore: bool) -> Result<Vec<String>> {
     let listing: Listing = dispatch::call("files.glob", &Glob { patterns, path, ignore, limit: LISTED_MAX })?;
     if listing.truncated {
-        return Err(Error::failed(format!("more than {LISTED_MAX} files under {path}: name a smaller folder, or one file that holds them all")));
+        return Err(Error::failed(format!(
+            "more than {LISTED_MAX} files under {path}: name a smaller folder, or one file that holds them all"
+        )));
     }
-    let mut paths: Vec<String> = listing.entries.into_iter().filter(|entry| entry.kind == "file").map(|entry| entry.path).collect();
+    let mut paths: Vec<String> =
+        listing.entries.into_iter().filter(|entry| entry.kind == "file").map(|entry| entry.path).collect();
     paths.sort_unstable();
     Ok(paths)
 }
@@ -127,7 +130,8 @@ pub(crate) fn advisories(path: &str, mut take: impl FnMut(Advisory)) -> Result<(
             Err(_) => unreadable += 1,
         }
     };
-    let kind: Kind = dispatch::call("files.stat", &Stat { path }).map_err(|error| error.within("context.advisories"))?;
+    let kind: Kind =
+        dispatch::call("files.stat", &Stat { path }).map_err(|error| error.within("context.advisories"))?;
     if kind.kind != "dir" {
         let mut objects = Objects::default();
         pieces(path, |_, piece| {
@@ -139,7 +143,10 @@ pub(crate) fn advisories(path: &str, mut take: impl FnMut(Advisory)) -> Result<(
     }
     let files = find(&["**/*.json"], path, false)?;
     for batch in files.chunks(RECORDS_AT_ONCE) {
-        let requests = batch.iter().map(|path| Request::new("files.read", &ReadPiece { path, offset: 0, length: PIECE_BYTES })).collect::<Result<Vec<_>>>()?;
+        let requests = batch
+            .iter()
+            .map(|path| Request::new("files.read", &ReadPiece { path, offset: 0, length: PIECE_BYTES }))
+            .collect::<Result<Vec<_>>>()?;
         for (path, answer) in batch.iter().zip(dispatch::call_all(&requests)) {
             match answer.and_then(|success| success.value::<Piece>()) {
                 Ok(piece) if piece.bytes < piece.size => match whole(path) {
@@ -162,24 +169,41 @@ pub(crate) mod tests {
 
     /// Answers the file tools from memory, as the files plugin does.
     pub(crate) fn serve(files: &[(&str, &str)]) {
-        let files: Vec<(String, String)> = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let files: Vec<(String, String)> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         dispatch::mock(move |tool, arguments| {
             let path = arguments["path"].as_str().unwrap_or(".");
             let under = |name: &str| path == "." || name.starts_with(&format!("{path}/"));
             match tool {
                 "files.read" => {
-                    let (_, text) = files.iter().find(|(name, _)| name == path).ok_or_else(|| Error::not_found(path))?;
+                    let (_, text) =
+                        files.iter().find(|(name, _)| name == path).ok_or_else(|| Error::not_found(path))?;
                     let offset = arguments["offset"].as_u64().unwrap_or(0) as usize;
                     let end = text.len().min(offset + arguments["length"].as_u64().unwrap_or(1 << 20) as usize);
                     let piece = String::from_utf8_lossy(&text.as_bytes()[offset..end]);
-                    Ok(json!({"path": path, "size": text.len(), "encoding": "utf-8", "text": piece, "offset": offset, "bytes": end - offset}))
+                    Ok(
+                        json!({"path": path, "size": text.len(), "encoding": "utf-8", "text": piece, "offset": offset, "bytes": end - offset}),
+                    )
                 }
-                "files.stat" if files.iter().any(|(name, _)| name == path) => Ok(json!({"path": path, "kind": "file", "size": 1})),
-                "files.stat" if files.iter().any(|(name, _)| under(name)) => Ok(json!({"path": path, "kind": "dir", "size": 0})),
+                "files.stat" if files.iter().any(|(name, _)| name == path) => {
+                    Ok(json!({"path": path, "kind": "file", "size": 1}))
+                }
+                "files.stat" if files.iter().any(|(name, _)| under(name)) => {
+                    Ok(json!({"path": path, "kind": "dir", "size": 0}))
+                }
                 "files.glob" => {
-                    let endings: Vec<&str> = arguments["patterns"].as_array().unwrap().iter().map(|p| p.as_str().unwrap().trim_start_matches("**/").trim_start_matches('*')).collect();
-                    let matching = files.iter().filter(|(name, _)| under(name) && endings.iter().any(|ending| name.ends_with(ending)));
-                    let entries: Vec<_> = matching.map(|(name, text)| json!({"path": name, "kind": "file", "size": text.len()})).collect();
+                    let endings: Vec<&str> = arguments["patterns"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .map(|p| p.as_str().unwrap().trim_start_matches("**/").trim_start_matches('*'))
+                        .collect();
+                    let matching = files
+                        .iter()
+                        .filter(|(name, _)| under(name) && endings.iter().any(|ending| name.ends_with(ending)));
+                    let entries: Vec<_> = matching
+                        .map(|(name, text)| json!({"path": name, "kind": "file", "size": text.len()}))
+                        .collect();
                     Ok(json!({"entries": entries, "skipped": [], "truncated": false}))
                 }
                 _ => Err(Error::not_found(path)),
@@ -189,7 +213,12 @@ pub(crate) mod tests {
 
     #[test]
     fn records_come_from_folders_and_from_files() {
-        serve(&[("osv/a.json", "{\"id\": \"A\"}"), ("osv/sub/b.json", "{\"id\": \"B\"}"), ("osv/bad.json", "<<"), ("all.ndjson", "{\"id\": \"C\"}\n{\"id\": \"D\"}\n")]);
+        serve(&[
+            ("osv/a.json", "{\"id\": \"A\"}"),
+            ("osv/sub/b.json", "{\"id\": \"B\"}"),
+            ("osv/bad.json", "<<"),
+            ("all.ndjson", "{\"id\": \"C\"}\n{\"id\": \"D\"}\n"),
+        ]);
         let read = |path| {
             let mut ids = Vec::new();
             let counts = advisories(path, |advisory| ids.push(advisory.id)).unwrap();
@@ -204,6 +233,10 @@ pub(crate) mod tests {
     fn a_long_file_comes_whole() {
         let long = "é".repeat(400_000);
         serve(&[("a.txt", &format!("x{long}"))]);
-        assert_eq!(whole("a.txt").unwrap().matches('é').count() + 2 * whole("a.txt").unwrap().matches("\u{FFFD}\u{FFFD}").count() / 2, 400_000);
+        assert_eq!(
+            whole("a.txt").unwrap().matches('é').count()
+                + 2 * whole("a.txt").unwrap().matches("\u{FFFD}\u{FFFD}").count() / 2,
+            400_000
+        );
     }
 }

@@ -98,7 +98,10 @@ fn semantic(text: &str) -> Option<semver::Version> {
         return None;
     }
     parts.resize(3, "0");
-    let plain: Vec<&str> = parts.iter().map(|part| if part.trim_start_matches('0').is_empty() { "0" } else { part.trim_start_matches('0') }).collect();
+    let plain: Vec<&str> = parts
+        .iter()
+        .map(|part| if part.trim_start_matches('0').is_empty() { "0" } else { part.trim_start_matches('0') })
+        .collect();
     semver::Version::parse(&format!("{}{rest}", plain.join("."))).ok()
 }
 

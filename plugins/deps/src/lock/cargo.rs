@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn version_4_with_every_kind_of_source() {
         let packages = parse(include_str!("../../tests/fixtures/Cargo.v4.lock")).unwrap();
-        let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref().unwrap(), p.line, p.integrity)).collect();
+        let seen: Vec<_> =
+            packages.iter().map(|p| (p.name.as_str(), p.version.as_deref().unwrap(), p.line, p.integrity)).collect();
         assert_eq!(
             seen,
             [

@@ -17,7 +17,10 @@ pub(super) fn parse_mod(text: &str) -> Vec<Package> {
                 continue;
             }
             [verb, "("] => {
-                section = ["require", "replace", "exclude", "retract", "tool", "godebug"].into_iter().find(|known| known == verb).unwrap_or("other");
+                section = ["require", "replace", "exclude", "retract", "tool", "godebug"]
+                    .into_iter()
+                    .find(|known| known == verb)
+                    .unwrap_or("other");
                 continue;
             }
             _ => {}
@@ -29,7 +32,10 @@ pub(super) fn parse_mod(text: &str) -> Vec<Package> {
                 replaced.insert(((*old).to_owned(), None), new.iter().map(|&w| w.to_owned()).collect());
             }
             ("replace", [old, version, "=>", new @ ..]) => {
-                replaced.insert(((*old).to_owned(), Some((*version).to_owned())), new.iter().map(|&w| w.to_owned()).collect());
+                replaced.insert(
+                    ((*old).to_owned(), Some((*version).to_owned())),
+                    new.iter().map(|&w| w.to_owned()).collect(),
+                );
             }
             _ => {}
         }
@@ -85,13 +91,23 @@ mod tests {
         let text = "module app\n\ngo 1.21\n\nrequire one.invalid/a v1.2.3\n\nrequire (\n\ttwo.invalid/b v0.0.0-20190101000000-abcdefabcdef // indirect\n\tthree.invalid/c v2.0.0+incompatible\n\tfour.invalid/d v1.0.0\n)\n\nreplace three.invalid/c => fork.invalid/c v2.1.0\nreplace four.invalid/d v1.0.0 => ../d\n";
         let packages = parse_mod(text);
         let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref().unwrap(), p.line)).collect();
-        assert_eq!(seen, [("one.invalid/a", "1.2.3", 5), ("two.invalid/b", "0.0.0-20190101000000-abcdefabcdef", 8), ("fork.invalid/c", "2.1.0", 9), ("four.invalid/d", "1.0.0", 10)]);
+        assert_eq!(
+            seen,
+            [
+                ("one.invalid/a", "1.2.3", 5),
+                ("two.invalid/b", "0.0.0-20190101000000-abcdefabcdef", 8),
+                ("fork.invalid/c", "2.1.0", 9),
+                ("four.invalid/d", "1.0.0", 10)
+            ]
+        );
         assert_eq!(packages[3].source, Source::Path);
     }
 
     #[test]
     fn sums_of_modules_only() {
-        let packages = parse_sum("a.invalid/a v1.0.0 h1:xx=\na.invalid/a v1.0.0/go.mod h1:yy=\nb.invalid/b v2.0.0/go.mod h1:zz=\n");
+        let packages = parse_sum(
+            "a.invalid/a v1.0.0 h1:xx=\na.invalid/a v1.0.0/go.mod h1:yy=\nb.invalid/b v2.0.0/go.mod h1:zz=\n",
+        );
         assert_eq!(packages.len(), 1);
         assert_eq!((packages[0].name.as_str(), packages[0].line), ("a.invalid/a", 1));
     }

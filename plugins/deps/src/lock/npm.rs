@@ -169,7 +169,8 @@ mod tests {
     #[test]
     fn version_3_with_scopes_links_and_nesting() {
         let packages = parse(include_str!("../../tests/fixtures/package-lock.v3.json")).unwrap();
-        let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref(), p.line, p.integrity, p.dev)).collect();
+        let seen: Vec<_> =
+            packages.iter().map(|p| (p.name.as_str(), p.version.as_deref(), p.line, p.integrity, p.dev)).collect();
         assert_eq!(
             seen,
             [

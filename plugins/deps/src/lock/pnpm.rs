@@ -16,7 +16,11 @@ pub(super) fn parse(text: &str) -> Vec<Package> {
         }
         let content = line.trim();
         if line.starts_with("  ") && !line.starts_with("   ") {
-            let key = content.split_once(": {").map_or(content, |(key, _)| key).trim_end_matches(':').trim_matches(['\'', '"']);
+            let key = content
+                .split_once(": {")
+                .map_or(content, |(key, _)| key)
+                .trim_end_matches(':')
+                .trim_matches(['\'', '"']);
             packages.extend(entry(key, index as u32 + 1));
         } else if let Some(package) = packages.last_mut() {
             if let Some(resolution) = content.strip_prefix("resolution:") {
@@ -35,7 +39,8 @@ fn entry(key: &str, line: u32) -> Option<Package> {
     let plain = plain.strip_prefix('/').unwrap_or(plain);
     // Version 5: the version is the last part of a path, its peers after `_`.
     let by_path = plain.rsplit_once('/').map(|(name, last)| (name, last.split('_').next().unwrap_or(last)));
-    let by_path = by_path.filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()) && !version.contains('@'));
+    let by_path =
+        by_path.filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()) && !version.contains('@'));
     let by_sign = plain.get(1..).and_then(|rest| rest.rfind('@')).map(|at| (&plain[..at + 1], &plain[at + 2..]));
     let (name, version) = by_path.or(by_sign)?;
     let source = match version {
@@ -45,7 +50,8 @@ fn entry(key: &str, line: u32) -> Option<Package> {
         _ => Source::Registry,
     };
     let version = (source == Source::Registry).then(|| version.to_owned());
-    let integrity = if matches!(source, Source::Registry | Source::Url(_)) { Integrity::Missing } else { Integrity::NotExpected };
+    let integrity =
+        if matches!(source, Source::Registry | Source::Url(_)) { Integrity::Missing } else { Integrity::NotExpected };
     Some(Package { ecosystem: Ecosystem::Npm, name: name.to_owned(), version, line, source, integrity, dev: false })
 }
 
@@ -69,7 +75,8 @@ mod tests {
     fn keys_of_every_version() {
         let text = "lockfileVersion: '9.0'\n\nimporters:\n  .:\n    dependencies:\n      a: 1\n\npackages:\n\n  a@1.0.0:\n    resolution: {integrity: sha512-xx}\n\n  '@s/b@2.0.0(a@1.0.0)':\n    resolution: {integrity: sha512-yy}\n    dev: true\n\n  /c/3.0.0:\n    resolution: {integrity: sha512-zz}\n\n  /@s/d/4.0.0_peer@1.0.0:\n    engines: {node: '>=8'}\n\n  e@https://host.invalid/e.tgz:\n    resolution: {tarball: https://host.invalid/e.tgz}\n\nsnapshots:\n\n  a@1.0.0: {}\n";
         let packages = parse(text);
-        let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref(), p.line, p.integrity, p.dev)).collect();
+        let seen: Vec<_> =
+            packages.iter().map(|p| (p.name.as_str(), p.version.as_deref(), p.line, p.integrity, p.dev)).collect();
         assert_eq!(
             seen,
             [

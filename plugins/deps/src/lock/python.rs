@@ -59,8 +59,21 @@ fn package(entry: Entry, metadata: &Metadata, lines: &Lines<'_>) -> Package {
             _ => Source::Registry,
         },
     };
-    let files = entry.files.iter().chain(&entry.wheels).chain(&entry.sdist).chain(metadata.files.get(&name).into_iter().flatten());
-    let mut files = files.chain(metadata.files.iter().filter(|(key, _)| key.split(' ').next() == Some(&name) && key.contains(' ')).flat_map(|(_, list)| list)).peekable();
+    let files = entry
+        .files
+        .iter()
+        .chain(&entry.wheels)
+        .chain(&entry.sdist)
+        .chain(metadata.files.get(&name).into_iter().flatten());
+    let mut files = files
+        .chain(
+            metadata
+                .files
+                .iter()
+                .filter(|(key, _)| key.split(' ').next() == Some(&name) && key.contains(' '))
+                .flat_map(|(_, list)| list),
+        )
+        .peekable();
     let hashed = files.peek().is_some() && files.all(|file| file.get("hash").is_some());
     let integrity = match &source {
         Source::Registry | Source::Url(_) => {
@@ -72,7 +85,9 @@ fn package(entry: Entry, metadata: &Metadata, lines: &Lines<'_>) -> Package {
         }
         _ => Integrity::NotExpected,
     };
-    let dev = entry.category.as_deref() == Some("dev") || (!entry.groups.is_empty() && entry.groups.iter().all(|group| matches!(group.as_str(), "dev" | "test" | "tests" | "docs" | "lint")));
+    let dev = entry.category.as_deref() == Some("dev")
+        || (!entry.groups.is_empty()
+            && entry.groups.iter().all(|group| matches!(group.as_str(), "dev" | "test" | "tests" | "docs" | "lint")));
     Package { ecosystem: Ecosystem::PyPi, name, version: entry.version, line, source, integrity, dev }
 }
 
@@ -132,7 +147,15 @@ pub(super) fn parse_pipfile(text: &str) -> Result<Vec<Package>, ParseError> {
                 _ => Integrity::NotExpected,
             };
             let version = entry.version.as_deref().and_then(|version| version.strip_prefix("==")).map(str::to_owned);
-            packages.push(Package { ecosystem: Ecosystem::PyPi, name: name.into_owned(), version, line: lines.of_part(raw.get()), source, integrity, dev });
+            packages.push(Package {
+                ecosystem: Ecosystem::PyPi,
+                name: name.into_owned(),
+                version,
+                line: lines.of_part(raw.get()),
+                source,
+                integrity,
+                dev,
+            });
         }
     }
     Ok(packages)
@@ -166,7 +189,11 @@ mod tests {
         let packages = parse_toml(text).unwrap();
         assert_eq!(
             seen(&packages),
-            [("app", Some("0.1"), 4, Integrity::NotExpected, false), ("b", Some("2.0"), 9, Integrity::Present, false), ("c", Some("3.0"), 18, Integrity::Missing, true)]
+            [
+                ("app", Some("0.1"), 4, Integrity::NotExpected, false),
+                ("b", Some("2.0"), 9, Integrity::Present, false),
+                ("c", Some("3.0"), 18, Integrity::Missing, true)
+            ]
         );
     }
 
@@ -174,6 +201,9 @@ mod tests {
     fn pipenv() {
         let text = "{\n \"_meta\": {},\n \"default\": {\n  \"a\": {\"version\": \"==1.0\", \"hashes\": [\"sha256:00\"]}\n },\n \"develop\": {\n  \"b\": {\"git\": \"https://git.invalid/b\", \"ref\": \"00\"}\n }\n}";
         let packages = parse_pipfile(text).unwrap();
-        assert_eq!(seen(&packages), [("a", Some("1.0"), 4, Integrity::Present, false), ("b", None, 7, Integrity::NotExpected, true)]);
+        assert_eq!(
+            seen(&packages),
+            [("a", Some("1.0"), 4, Integrity::Present, false), ("b", None, 7, Integrity::NotExpected, true)]
+        );
     }
 }

@@ -42,10 +42,22 @@ fn requirement(text: &str, line: u32) -> Option<Package> {
             Source::Registry | Source::Url(_) => Integrity::Missing,
             _ => Integrity::NotExpected,
         };
-        Package { ecosystem: Ecosystem::PyPi, name: name.to_owned(), version: version.map(str::to_owned), line, source, integrity, dev: false }
+        Package {
+            ecosystem: Ecosystem::PyPi,
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+            line,
+            source,
+            integrity,
+            dev: false,
+        }
     };
     let address_source = |address: &str| {
-        if address.starts_with("git+") || address.starts_with("hg+") || address.starts_with("svn+") || address.starts_with("bzr+") {
+        if address.starts_with("git+")
+            || address.starts_with("hg+")
+            || address.starts_with("svn+")
+            || address.starts_with("bzr+")
+        {
             Source::Git(address.to_owned())
         } else if address.contains("://") && !address.starts_with("file:") {
             Source::Url(address.to_owned())
@@ -85,7 +97,8 @@ mod tests {
     #[test]
     fn every_kind_of_line() {
         let packages = parse(include_str!("../../tests/fixtures/requirements.txt"));
-        let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref(), p.line, p.integrity)).collect();
+        let seen: Vec<_> =
+            packages.iter().map(|p| (p.name.as_str(), p.version.as_deref(), p.line, p.integrity)).collect();
         assert_eq!(
             seen,
             [

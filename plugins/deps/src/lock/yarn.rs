@@ -13,11 +13,17 @@ pub(super) fn parse(text: &str) -> Vec<Package> {
         }
         if !line.starts_with(' ') {
             packages.extend(block.take().and_then(Block::package));
-            block = content.strip_suffix(':').map(|descriptors| Block { descriptors, line: index as u32 + 1, ..Block::default() });
+            block = content.strip_suffix(':').map(|descriptors| Block {
+                descriptors,
+                line: index as u32 + 1,
+                ..Block::default()
+            });
             continue;
         }
         // Deeper lines belong to `dependencies:` and the like.
-        let Some(block) = block.as_mut().filter(|_| line.starts_with("  ") && !line.starts_with("   ")) else { continue };
+        let Some(block) = block.as_mut().filter(|_| line.starts_with("  ") && !line.starts_with("   ")) else {
+            continue;
+        };
         let (key, value) = content.split_once([' ', ':']).unwrap_or((content, ""));
         let value = value.trim_start_matches([':', ' ']).trim_matches('"');
         match key {
@@ -52,9 +58,16 @@ impl Block<'_> {
             name = real;
         }
         let origin = split_name(self.resolved).map_or(self.resolved, |(_, origin)| origin);
-        let source = if origin.starts_with("workspace:") || origin.starts_with("link:") || origin.starts_with("file:") || origin.starts_with("portal:") {
+        let source = if origin.starts_with("workspace:")
+            || origin.starts_with("link:")
+            || origin.starts_with("file:")
+            || origin.starts_with("portal:")
+        {
             Source::Path
-        } else if [range, origin, self.resolved].iter().any(|from| from.starts_with("git") || from.contains(".git#") || from.contains("codeload.")) {
+        } else if [range, origin, self.resolved]
+            .iter()
+            .any(|from| from.starts_with("git") || from.contains(".git#") || from.contains("codeload."))
+        {
             Source::Git(self.resolved.to_owned())
         } else if self.resolved.starts_with("http") && !self.resolved.contains("/-/") {
             Source::Url(self.resolved.to_owned())
@@ -66,7 +79,15 @@ impl Block<'_> {
             (Source::Registry | Source::Url(_), false) => Integrity::Missing,
             _ => Integrity::NotExpected,
         };
-        Some(Package { ecosystem: Ecosystem::Npm, name: name.to_owned(), version: Some(self.version.to_owned()), line: self.line, source, integrity, dev: false })
+        Some(Package {
+            ecosystem: Ecosystem::Npm,
+            name: name.to_owned(),
+            version: Some(self.version.to_owned()),
+            line: self.line,
+            source,
+            integrity,
+            dev: false,
+        })
     }
 }
 
@@ -84,8 +105,16 @@ mod tests {
     fn classic() {
         let text = "# yarn lockfile v1\n\n\"@s/a@^1.0.0\", \"@s/a@^1.1.0\":\n  version \"1.2.0\"\n  resolved \"https://registry.invalid/@s/a/-/a-1.2.0.tgz#00\"\n  integrity sha512-xx\n  dependencies:\n    version \"^9\"\n\nb@^2:\n  version \"2.0.0\"\n  resolved \"https://registry.invalid/b/-/b-2.0.0.tgz#00\"\n\nc@git+https://git.invalid/c.git:\n  version \"3.0.0\"\n  resolved \"git+https://git.invalid/c.git#00\"\n";
         let packages = parse(text);
-        let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref().unwrap(), p.line, p.integrity)).collect();
-        assert_eq!(seen, [("@s/a", "1.2.0", 3, Integrity::Present), ("b", "2.0.0", 10, Integrity::Missing), ("c", "3.0.0", 14, Integrity::NotExpected)]);
+        let seen: Vec<_> =
+            packages.iter().map(|p| (p.name.as_str(), p.version.as_deref().unwrap(), p.line, p.integrity)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("@s/a", "1.2.0", 3, Integrity::Present),
+                ("b", "2.0.0", 10, Integrity::Missing),
+                ("c", "3.0.0", 14, Integrity::NotExpected)
+            ]
+        );
         assert!(matches!(packages[2].source, Source::Git(_)));
     }
 
@@ -93,7 +122,15 @@ mod tests {
     fn later() {
         let text = "__metadata:\n  version: 8\n\n\"a@npm:^1.0.0\":\n  version: 1.2.0\n  resolution: \"a@npm:1.2.0\"\n  checksum: 10c0/aa\n  languageName: node\n\n\"app@workspace:.\":\n  version: 0.0.0-use.local\n  resolution: \"app@workspace:.\"\n\n\"alias@npm:real@^2.0.0\":\n  version: 2.0.1\n  resolution: \"real@npm:2.0.1\"\n  checksum: 10c0/bb\n";
         let packages = parse(text);
-        let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref().unwrap(), p.line, &p.source)).collect();
-        assert_eq!(seen, [("a", "1.2.0", 4, &Source::Registry), ("app", "0.0.0-use.local", 10, &Source::Path), ("real", "2.0.1", 14, &Source::Registry)]);
+        let seen: Vec<_> =
+            packages.iter().map(|p| (p.name.as_str(), p.version.as_deref().unwrap(), p.line, &p.source)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("a", "1.2.0", 4, &Source::Registry),
+                ("app", "0.0.0-use.local", 10, &Source::Path),
+                ("real", "2.0.1", 14, &Source::Registry)
+            ]
+        );
     }
 }
