@@ -193,13 +193,11 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let at = locate(path.as_ref())?;
     let ends = at.inner.match_indices('/').map(|(end, _)| end).chain([at.inner.len()]);
     for step in ends.map(|end| &at.inner[..end]).filter(|step| *step != ".") {
-        match at.base.create_dir_at(step) {
-            // Some hosts answer "not permitted" before "exists", so what is there decides.
-            Err(error) => match at.base.stat_at(step, backend::Links::Follow) {
-                Ok(there) if there.is_dir() => {}
-                _ => return Err(error).context("create the directory", &at.path),
-            },
-            Ok(()) => {}
+        let Err(error) = at.base.create_dir_at(step) else { continue };
+        // Some hosts answer "not permitted" before "exists", so what is there decides.
+        let there = at.base.stat_at(step, backend::Links::Follow);
+        if !there.is_ok_and(|there| there.is_dir()) {
+            return Err(error).context("create the directory", &at.path);
         }
     }
     Ok(())

@@ -6,7 +6,6 @@ use crate::lines;
 use crate::pattern::{self, Case};
 use grep_matcher::Matcher;
 use grep_regex::RegexMatcher;
-use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkFinish, SinkMatch};
 use ignore::overrides::Override;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,6 +19,9 @@ use vespiary_sdk::walk::{Entry, Options, Step, walk};
 const FILES_A_REPORT: u64 = 2000;
 
 const CONTEXT_LINES_MAX: usize = 50;
+
+/// How much of a file is looked at to tell text from binary, before it is searched.
+const SNIFF_BYTES: usize = 64 << 10;
 
 /// What to search for, and where.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -120,7 +122,6 @@ fn check(args: &GrepArgs) -> Result<()> {
 struct Search {
     matcher: RegexMatcher,
     globs: Override,
-    searcher: Searcher,
     context: Context,
     bytes: Vec<u8>,
     /// Files searched already, where several paths may lead to the same.
@@ -140,11 +141,6 @@ impl Search {
         Ok(Self {
             matcher: pattern::matcher(&args.pattern, args.fixed, args.case)?,
             globs: pattern::globs(&args.globs)?,
-            searcher: SearcherBuilder::new()
-                .binary_detection(BinaryDetection::quit(0))
-                .bom_sniffing(false)
-                .line_number(true)
-                .build(),
             context: Context { before: args.before, after: args.after },
             bytes: Vec::new(),
             seen: (args.paths.len() > 1).then(BTreeSet::new),
@@ -196,75 +192,73 @@ impl Search {
 
     fn file(&mut self, path: &str, bytes: &[u8]) {
         let text = decoded(bytes);
-        let mut sink = Hits {
-            path,
-            text: &text,
-            matcher: &self.matcher,
-            context: self.context,
-            finds: &mut self.finds,
-            binary: None,
-        };
-        let searched = self.searcher.search_slice(&self.matcher, &text, &mut sink);
-        match (searched, sink.binary) {
-            (Err(error), _) => self.finds.skip(path, error.to_string()),
-            (Ok(()), Some(at)) => self.finds.skip(path, format!("binary: NUL at byte {at}")),
-            (Ok(()), None) => {
-                self.finds.found.files_searched += 1;
-                self.finds.found.bytes_searched += bytes.len() as u64;
-                if self.finds.found.files_searched.is_multiple_of(FILES_A_REPORT) {
-                    report::progress(self.finds.found.files_searched, None, "files searched");
-                }
+        let hits_before = self.finds.found.matches.len();
+        if let Err(why) = self.lines(path, &text) {
+            self.finds.found.matches.truncate(hits_before);
+            self.finds.skip(path, why);
+            return;
+        }
+        self.finds.found.files_searched += 1;
+        self.finds.found.bytes_searched += bytes.len() as u64;
+        if self.finds.found.files_searched.is_multiple_of(FILES_A_REPORT) {
+            report::progress(self.finds.found.files_searched, None, "files searched");
+        }
+    }
+
+    /// Looks for the pattern in the text as a whole and asks for lines only where it occurs, which is what makes it quick:
+    /// the matcher is built so that no match reaches past the end of a line. Fails with the reason not to search the file.
+    fn lines(&mut self, path: &str, text: &[u8]) -> Result<(), String> {
+        refuse_binary(&text[..text.len().min(SNIFF_BYTES)], 0)?;
+        let (mut line, mut counted, mut at) = (1, 0, 0);
+        while at < text.len() {
+            let Some(place) = self.matcher.find_at(text, at).map_err(|error| error.to_string())? else { break };
+            if place.start() == text.len() && text.ends_with(b"\n") {
+                // An empty match behind the last line's end is in no line.
+                break;
             }
+            if !self.finds.has_room() {
+                break;
+            }
+            let start = memchr::memrchr(b'\n', &text[..place.start()]).map_or(0, |newline| newline + 1);
+            let end =
+                memchr::memchr(b'\n', &text[place.start()..]).map_or(text.len(), |newline| place.start() + newline + 1);
+            refuse_binary(&text[start..end], start)?;
+            line += memchr::memchr_iter(b'\n', &text[counted..start]).count() as u64;
+            counted = start;
+            self.finds.add(Hit {
+                path: path.to_owned(),
+                line,
+                column: lines::column(&text[start..end], place.start() - start),
+                text: lines::shown(&text[start..end], place.start() - start),
+                before: lines::before(text, start, self.context.before),
+                after: lines::after(text, end, self.context.after),
+            });
+            at = end;
         }
-    }
-}
-
-/// UTF-16 as it says of itself becomes UTF-8; all other text is searched as it is, without a byte order mark.
-fn decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
-    match encoding_rs::Encoding::for_bom(bytes) {
-        None => Cow::Borrowed(bytes),
-        Some((encoding, mark_bytes)) if encoding == encoding_rs::UTF_8 => Cow::Borrowed(&bytes[mark_bytes..]),
-        Some((encoding, mark_bytes)) => match encoding.decode_without_bom_handling(&bytes[mark_bytes..]).0 {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        },
-    }
-}
-
-/// Turns the searcher's matches in one file into hits.
-struct Hits<'a> {
-    path: &'a str,
-    text: &'a [u8],
-    matcher: &'a RegexMatcher,
-    context: Context,
-    finds: &'a mut Finds,
-    /// Offset of a NUL, which ended the search.
-    binary: Option<u64>,
-}
-
-impl Sink for Hits<'_> {
-    type Error = io::Error;
-
-    fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
-        if !self.finds.has_room() {
-            return Ok(false);
-        }
-        let line = found.bytes();
-        let start = usize::try_from(found.absolute_byte_offset()).unwrap_or(usize::MAX);
-        let at = self.matcher.find(line)?.map_or(0, |place| place.start());
-        self.finds.add(Hit {
-            path: self.path.to_owned(),
-            line: found.line_number().unwrap_or(0),
-            column: lines::column(line, at),
-            text: lines::shown(line, at),
-            before: lines::before(self.text, start, self.context.before),
-            after: lines::after(self.text, start + line.len(), self.context.after),
-        });
-        Ok(true)
-    }
-
-    fn finish(&mut self, _: &Searcher, finish: &SinkFinish) -> io::Result<()> {
-        self.binary = finish.binary_byte_offset();
         Ok(())
+    }
+}
+
+/// A NUL means that this is no text.
+fn refuse_binary(bytes: &[u8], offset: usize) -> Result<(), String> {
+    match memchr::memchr(0, bytes) {
+        Some(at) => Err(format!("binary: NUL at byte {}", offset + at)),
+        None => Ok(()),
+    }
+}
+
+/// UTF-16 that says so becomes UTF-8; all other text is searched as it is, without a byte order mark.
+fn decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        let text: String =
+            char::decode_utf16(units).map(|found| found.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        Cow::Owned(text.into_bytes())
+    };
+    match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => Cow::Borrowed(rest),
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        _ => Cow::Borrowed(bytes),
     }
 }

@@ -86,6 +86,28 @@ fn rules_and_globs_choose_files() {
 }
 
 #[test]
+fn empty_matches_are_one_a_line() {
+    let _root = tree(&[("a", b"x\n\ny\n"), ("b", b"x\ny"), ("empty", b"")]);
+    let everywhere = [("a", 1, 1), ("a", 2, 1), ("a", 3, 1), ("b", 1, 1), ("b", 2, 1)];
+    for pattern in ["", "^", "z*"] {
+        assert_eq!(places(&search(json!({ "pattern": pattern })).unwrap()), everywhere, "{pattern:?}");
+    }
+    assert_eq!(places(&search(json!({ "pattern": "^$" })).unwrap()), [("a", 2, 1)]);
+    assert_eq!(places(&search(json!({ "pattern": "\\s" })).unwrap()), []);
+}
+
+#[test]
+fn a_late_nul_takes_the_file_back() {
+    let mut late = b"needle\n".to_vec();
+    late.extend(std::iter::repeat_n(b'x', 70_000));
+    late.extend(b"\nneedle\0\n");
+    let _root = tree(&[("late", &late)]);
+    let found = search(json!({ "pattern": "needle" })).unwrap();
+    assert_eq!((found.matches.len(), found.files_searched), (0, 0));
+    assert_eq!(found.skipped[0].reason, "binary: NUL at byte 70014");
+}
+
+#[test]
 fn a_limit_cuts_the_answer_and_says_so() {
     let _root = tree(&[("a", b"x\nx\n"), ("b", b"x\n")]);
     let exact = search(json!({ "pattern": "x", "max_matches": 3 })).unwrap();
