@@ -1,0 +1,189 @@
+//! Compiled code on disk, so that a component is compiled once per machine and not once per process. A file here is trusted
+//! only after its digest was checked; whatever is wrong with one, the answer is to compile again. Never mapped, never run
+//! from this file: that is `precompiled`.
+
+use crate::precompiled::Intact;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions, OpenOptionsExt, PermissionsExt};
+use sha2::{Digest as _, Sha256};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use vespiary_kernel::ids::Digest;
+use wasmtime::Engine;
+
+/// First bytes of every file: what it is, and the layout that follows (32 bytes of SHA-256, then the code).
+const MAGIC: &[u8; 16] = b"vespiary cwasm 1";
+
+const HEADER: usize = MAGIC.len() + 32;
+
+/// Files of other Wasmtimes have other names, so that two installed versions do not overwrite each other's.
+const WASMTIME: &str = "48.0.8";
+
+/// Why the cache is not used. Everything still works, each process compiles for itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("compiled code is not cached: {path}: {why}; {remedy}")]
+pub struct CacheRefused {
+    path: String,
+    why: String,
+    remedy: String,
+}
+
+/// An open cache directory that belongs to this user alone.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    dir: Dir,
+    engine: u64,
+}
+
+impl Cache {
+    /// Open the directory, creating it where it is missing. Refuses one that somebody else owns or can enter.
+    pub(crate) fn open(path: &Path, engine: &Engine) -> Result<Self, CacheRefused> {
+        let refuse = |why: String, remedy: &str| CacheRefused {
+            path: path.display().to_string(),
+            why,
+            remedy: remedy.to_owned(),
+        };
+        let io = |error: io::Error| refuse(error.to_string(), "name a directory this user can create");
+        let dir = open_or_create(path).map_err(io)?;
+        // Asked of the open directory, not of its path: what was checked is what is used.
+        let metadata = dir.dir_metadata().map_err(io)?;
+        let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if owner != me {
+            return Err(refuse(format!("it belongs to user {owner}, not to {me}"), "name a directory of your own"));
+        }
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode != 0o700 {
+            let why = format!("its mode is {mode:03o}, so others may enter or its owner may not");
+            return Err(refuse(why, "run chmod 700 on it after making sure of its contents, or remove it"));
+        }
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self { dir, engine: hasher.finish() })
+    }
+
+    /// The file's contents when it exists and is whole. Everything else counts as absent.
+    pub(crate) fn read(&self, component: &Digest) -> Option<Entry> {
+        let name = self.name(component);
+        let bytes = self.dir.read(&name).ok()?;
+        let (header, code) = bytes.split_at_checked(HEADER)?;
+        let (magic, digest) = header.split_at(MAGIC.len());
+        (magic == MAGIC && digest == seal(&name, code)).then_some(Entry(bytes))
+    }
+
+    /// Keep compiled code. Readers see the old file or the new one, never half of one.
+    pub(crate) fn write(&self, component: &Digest, code: &[u8]) -> io::Result<()> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = self.name(component);
+        let draft = format!(".draft-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let written = self.draft(&draft, &name, code).and_then(|()| self.dir.rename(&draft, &self.dir, &name));
+        if written.is_err() {
+            // The draft may not exist, and a left-over one harms nobody.
+            let _ = self.dir.remove_file(&draft);
+        }
+        written
+    }
+
+    fn draft(&self, draft: &str, name: &str, code: &[u8]) -> io::Result<()> {
+        let mut file = self.dir.open_with(draft, OpenOptions::new().write(true).create_new(true).mode(0o600))?;
+        file.write_all(MAGIC)?;
+        file.write_all(&seal(name, code))?;
+        file.write_all(code)
+    }
+
+    fn name(&self, component: &Digest) -> String {
+        format!("{component}-{:016x}-{WASMTIME}.cwasm", self.engine)
+    }
+}
+
+/// A whole file.
+pub(crate) struct Entry(Vec<u8>);
+
+impl Entry {
+    /// The compiled code, with the cache's word that nobody changed it.
+    pub(crate) fn code(&self) -> Intact<'_> {
+        Intact::vouched_by_cache(&self.0[HEADER..])
+    }
+}
+
+/// The name is part of what is sealed: a whole file under another component's name is not that component.
+fn seal(name: &str, code: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(name).chain_update([0]).chain_update(code).finalize().into()
+}
+
+fn open_or_create(path: &Path) -> io::Result<Dir> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no directory of its own"));
+    };
+    let parent = if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() };
+    Dir::create_ambient_dir_all(&parent, ambient_authority())?;
+    let parent = Dir::open_ambient_dir(&parent, ambient_authority())?;
+    match parent.create_dir_with(name, DirBuilder::new().mode(0o700)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // A link in the directory's place could point anywhere, also at a directory somebody else is about to fill.
+    if parent.symlink_metadata(name)?.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link"));
+    }
+    parent.open_dir(name)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set the disk up")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn only_file(dir: &Path) -> PathBuf {
+        std::fs::read_dir(dir).unwrap().next().unwrap().unwrap().path()
+    }
+
+    #[test]
+    fn a_directory_others_can_enter_is_refused_with_the_remedy() {
+        let engine = Engine::default();
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("code");
+        Cache::open(&path, &engine).expect("a missing directory is created");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        for bad in [0o755, 0o710, 0o707, 0o777] {
+            mode(&path, bad);
+            let refused = Cache::open(&path, &engine).unwrap_err().to_string();
+            assert!(refused.contains(&format!("{bad:03o}")) && refused.contains("chmod 700"), "{refused}");
+        }
+        mode(&path, 0o700);
+        Cache::open(&path, &engine).unwrap();
+        std::os::unix::fs::symlink(&path, temp.path().join("link")).unwrap();
+        assert!(Cache::open(&temp.path().join("link"), &engine).unwrap_err().to_string().contains("symbolic link"));
+    }
+
+    #[test]
+    fn a_changed_byte_a_cut_and_a_renamed_file_are_noticed() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("code");
+        let cache = Cache::open(&path, &Engine::default()).unwrap();
+        let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        assert!(cache.read(&one).is_none());
+        cache.write(&one, b"machine code").unwrap();
+        assert!(cache.read(&one).is_some());
+        let file = only_file(&path);
+        let whole = std::fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(&file, &changed).unwrap();
+            assert!(cache.read(&one).is_none(), "a change at byte {at} went unnoticed");
+            std::fs::write(&file, &whole[..at]).unwrap();
+            assert!(cache.read(&one).is_none(), "a cut at byte {at} went unnoticed");
+        }
+        std::fs::write(&file, &whole).unwrap();
+        std::fs::rename(&file, path.join(cache.name(&other))).unwrap();
+        assert!(cache.read(&other).is_none(), "another component's code was taken for this one's");
+    }
+}

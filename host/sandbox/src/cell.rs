@@ -1,0 +1,148 @@
+//! One cell: everything the host keeps for one guest, and the store it lives in. A cell starts from nothing; what it is given
+//! is put in by `imports` and by nobody else.
+
+use crate::files::Preopen;
+use crate::report::Report;
+use crate::walls::Walls;
+use std::sync::Arc;
+use std::time::Duration;
+use vespiary_kernel::call::{Ending, Level, Outcome, Usage};
+use vespiary_kernel::dispatch::Nested;
+use vespiary_kernel::quota::{Lease, Quota};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
+use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+/// Handles (files, streams, artifacts being written) a guest may hold at once.
+pub(crate) const HANDLES_MAX: usize = 256;
+
+/// The least that one call from guest to host may carry: a batch of requests, a piece of an artifact.
+const HOST_CALL_BYTES_MIN: u64 = 16 << 20;
+
+/// What the host keeps for one guest.
+pub(crate) struct Cell {
+    pub(crate) walls: Walls,
+    pub(crate) report: Report,
+    pub(crate) table: ResourceTable,
+    pub(crate) preopens: Arc<[Preopen]>,
+    pub(crate) files: WasiFilesystemCtx,
+    pub(crate) senses: Senses,
+    /// The rest of WASI, made when the guest first asks for a clock, randomness or a standard stream.
+    pub(crate) wasi: Option<Box<WasiCtx>>,
+    pub(crate) door: Option<Door>,
+    pub(crate) host_call_bytes_max: u64,
+}
+
+/// What a guest can perceive of time and chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Senses {
+    /// The host's clocks and randomness.
+    Real,
+    /// Time stands still at zero and chance always falls the same: a replay meets what the first run met.
+    Still,
+}
+
+/// An agent's way out: the dispatcher, and the lease that goes back while it waits there.
+pub(crate) struct Door {
+    pub(crate) nested: Nested,
+    pub(crate) lease: Lease,
+}
+
+impl Cell {
+    /// A cell with walls and nothing in it.
+    pub(crate) fn empty(quota: &Quota, senses: Senses, files: WasiFilesystemCtx) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
+        Self {
+            walls: Walls::new(quota),
+            report: Report::new(quota),
+            table,
+            preopens: Arc::new([]),
+            files,
+            senses,
+            wasi: None,
+            door: None,
+            host_call_bytes_max: quota.result_bytes_max.saturating_add(64 << 10).max(HOST_CALL_BYTES_MIN),
+        }
+    }
+
+    /// A store of this cell's own, with its walls up.
+    pub(crate) fn into_store(self, engine: &Engine) -> Store<Cell> {
+        let fuel = usize::try_from(self.host_call_bytes_max).unwrap_or(usize::MAX);
+        let mut store = Store::new(engine, self);
+        store.set_hostcall_fuel(fuel);
+        store.limiter(|cell| &mut cell.walls);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| {
+            Ok(match store.data().walls.cpu_spent() {
+                Some(_) => UpdateDeadline::Interrupt,
+                // Every tick, others get the thread, and a wall-clock limit gets its chance.
+                None => UpdateDeadline::Yield(1),
+            })
+        });
+        store
+    }
+
+    /// What has been used so far, at `wall` after the start.
+    pub(crate) fn usage(&self, wall: Duration) -> Usage {
+        Usage {
+            cpu_us: Usage::micros(self.walls.clock.cpu()),
+            wall_us: Usage::micros(wall),
+            memory_bytes_peak: self.walls.memory_bytes_peak(),
+            result_bytes: 0,
+            log_bytes: self.report.log_bytes(),
+            artifact_bytes: self.report.artifact_bytes(),
+            tool_calls: self.door.as_ref().map_or(0, |door| door.nested.calls()),
+        }
+    }
+
+    /// Close the cell: how it ended, what it used, and all it left behind.
+    pub(crate) fn into_outcome(mut self, ending: Ending) -> Outcome {
+        let mut usage = self.usage(self.walls.clock.wall());
+        if let Ending::Done(value) = &ending {
+            usage.result_bytes = value.len_bytes();
+        }
+        let (log, artifacts) = self.report.take();
+        Outcome { call: None, ending, usage, artifacts, log }
+    }
+}
+
+impl WasiView for Cell {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (report, senses) = (&self.report, self.senses);
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let mut wasi = WasiCtxBuilder::new();
+            // Environment and arguments are empty and standard input is closed: that is the builder's own beginning.
+            wasi.stdout(report.stream(Level::Info)).stderr(report.stream(Level::Warn)).max_random_size(1 << 20);
+            if senses == Senses::Still {
+                wasi.wall_clock(StillClock).monotonic_clock(StillClock).insecure_random_seed(0);
+                wasi.secure_random(Deterministic::new(vec![0])).insecure_random(Deterministic::new(vec![0]));
+            }
+            Box::new(wasi.build())
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+struct StillClock;
+
+impl HostWallClock for StillClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for StillClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}

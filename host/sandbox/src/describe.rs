@@ -1,0 +1,109 @@
+//! Asking a component what it is: its tools or its task, and what it imports. Done in a cell that holds nothing, for people
+//! who look at a plugin; no call takes this way.
+
+use crate::Sandbox;
+use crate::components::Ready;
+use crate::ending;
+use crate::run::within;
+use crate::text;
+use std::collections::HashSet;
+use std::sync::Arc;
+use vespiary_kernel::call::Failure;
+use vespiary_kernel::ids::ToolName;
+use vespiary_kernel::json::Json;
+use vespiary_kernel::plugin::Plugin;
+
+/// Descriptions read at once; the pool has spare places for this many.
+pub(crate) const AT_ONCE: usize = 4;
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone)]
+pub enum Description {
+    /// It offers these tools, in its own order.
+    Tools(Vec<ToolDescription>),
+    /// It is an agent.
+    Agent(AgentDescription),
+    /// It runs workflow scripts.
+    Engine,
+}
+
+/// One tool.
+#[derive(Debug, Clone)]
+pub struct ToolDescription {
+    /// `plugin.tool`, as callers write it.
+    pub name: ToolName,
+    /// What it does and when to use it.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub input_schema: Json,
+    /// JSON Schema of the value.
+    pub output_schema: Json,
+}
+
+/// An agent.
+#[derive(Debug, Clone)]
+pub struct AgentDescription {
+    /// What it does.
+    pub summary: String,
+    /// JSON Schema of the task's `context`.
+    pub context_schema: Json,
+    /// JSON Schema of the answer.
+    pub output_schema: Json,
+}
+
+impl Sandbox {
+    /// Ask `plugin` what it offers. Its own limits hold; it is given no directory and no door.
+    ///
+    /// Fails as a call would, and with `Trapped` of kind `contract` when the description breaks the rules of `wit/`.
+    pub async fn describe(&self, plugin: &Plugin) -> Result<Description, Failure> {
+        let _place = self.describing.acquire().await.map_err(|closed| Failure::Host(closed.to_string()))?;
+        let entry = self.components.find(&plugin.digest, plugin.kind, &self.imports).await?;
+        let mut store = self.imports.of_nobody(plugin.kind, &plugin.quota).into_store(&self.engine);
+        let clock = Arc::clone(&store.data().walls.clock);
+        match entry.get()? {
+            Ready::Tools(pre) => {
+                let said = within(&clock, &plugin.quota, async {
+                    let guest = pre.instantiate_async(&mut store).await?;
+                    guest.vespiary_plugin_tools().call_describe(&mut store).await
+                });
+                let tools = said.await.map_err(|stopped| stopped.cause(store.data(), &plugin.quota))?;
+                let mut names = HashSet::new();
+                let tools = tools.into_iter().map(|tool| {
+                    let name = format!("{}.{}", plugin.name, tool.name);
+                    let name: ToolName =
+                        name.parse().map_err(|error| ending::breach(format!("a tool's name: {error}")))?;
+                    if !names.insert(name.clone()) {
+                        return Err(ending::breach(format!("it describes {name} twice")));
+                    }
+                    Ok(ToolDescription {
+                        description: text::cause(tool.description),
+                        input_schema: ending::json(tool.input_schema, &format!("the input schema of {name}"))?,
+                        output_schema: ending::json(tool.output_schema, &format!("the output schema of {name}"))?,
+                        name,
+                    })
+                });
+                Ok(Description::Tools(tools.collect::<Result<_, _>>()?))
+            }
+            Ready::Agent(pre) => {
+                let said = within(&clock, &plugin.quota, async {
+                    let guest = pre.instantiate_async(&mut store).await?;
+                    guest.vespiary_plugin_agent().call_describe(&mut store).await
+                });
+                let agent = said.await.map_err(|stopped| stopped.cause(store.data(), &plugin.quota))?;
+                Ok(Description::Agent(AgentDescription {
+                    summary: text::cause(agent.summary),
+                    context_schema: ending::json(agent.context_schema, "its context schema")?,
+                    output_schema: ending::json(agent.output_schema, "its output schema")?,
+                }))
+            }
+            Ready::Engine(_) => Ok(Description::Engine),
+        }
+    }
+
+    /// What a component imports, in its own order, for example `wasi:filesystem/types@0.2.12`. Compiles it to find out.
+    ///
+    /// Fails with `Unrunnable` when the bytes are no component.
+    pub async fn imports(&self, component: Vec<u8>) -> Result<Vec<String>, Failure> {
+        self.components.imports(component).await
+    }
+}

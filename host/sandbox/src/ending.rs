@@ -1,0 +1,126 @@
+//! How a guest's end becomes a cause. Every way a call can stop is one of the kernel's `Failure`s, with a stable word where
+//! programs look and a plain sentence where people do.
+
+use crate::bindings::types::ToolError;
+use crate::cell::{Cell, HANDLES_MAX};
+use crate::text;
+use vespiary_kernel::call::{Failure, Trap};
+use vespiary_kernel::json::Json;
+use vespiary_kernel::policy::Denial;
+use vespiary_kernel::quota::{LimitHit, Quota};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Error, PoolConcurrencyLimitError, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+/// The cause of an error out of Wasmtime: a trap, a refused import, a broken contract.
+pub(crate) fn of_error(error: &Error, cell: &Cell, quota: &Quota) -> Failure {
+    let trap = error.downcast_ref::<wasmtime::Trap>();
+    // First what certainly ended the call, then what probably did: a guest that is denied memory most often dies of it.
+    if let Some(hit) = cell.report.log_over() {
+        return Failure::Limit(hit);
+    }
+    if trap == Some(&wasmtime::Trap::Interrupt)
+        && let Some(hit) = cell.walls.cpu_spent()
+    {
+        return Failure::Limit(hit);
+    }
+    if let Some(hit) = host_side(error, cell, quota) {
+        return Failure::Limit(hit);
+    }
+    if let Some(hit) = cell.walls.refusal().or_else(|| cell.report.refusal()) {
+        return Failure::Limit(hit);
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Failure::Host(format!("there is no room for another cell: {error}; run with fewer at once"));
+    }
+    let (kind, message) = match (trap, error.downcast_ref::<I32Exit>()) {
+        (Some(trap), _) => (trap_kind(*trap), trap_message(*trap)),
+        (None, Some(exit)) => ("exit", format!("it called exit with status {} instead of answering", exit.0)),
+        (None, None) => ("contract", error.root_cause().to_string()),
+    };
+    let message = match cell.report.last_words() {
+        Some(words) => format!("{message}; it last said: {words}"),
+        None => message,
+    };
+    Failure::Trapped(Trap { kind: kind.into(), message: text::cause(message) })
+}
+
+/// Limits that Wasmtime enforces for us.
+fn host_side(error: &Error, cell: &Cell, quota: &Quota) -> Option<LimitHit> {
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        let limit = HANDLES_MAX as u64;
+        return Some(LimitHit { quota: "open-handles".into(), limit, used: limit + 1 });
+    }
+    // This error has no public type; `tests/walls.rs` fails should its words change.
+    if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
+        // Without frames nothing was running: it was the answer that was too long.
+        let (quota, limit) = match error.downcast_ref::<WasmBacktrace>() {
+            None => ("result-bytes", quota.result_bytes_max),
+            Some(_) => ("host-call-bytes", cell.host_call_bytes_max),
+        };
+        return Some(LimitHit { quota: quota.into(), limit, used: cell.host_call_bytes_max.saturating_add(1) });
+    }
+    None
+}
+
+/// A guest's answer, held to the contract.
+pub(crate) fn of_answer(answer: Result<String, ToolError>, quota: &Quota) -> Result<Json, Failure> {
+    let text = answer.map_err(of_tool_error)?;
+    let used = text.len() as u64;
+    if used > quota.result_bytes_max {
+        return Err(Failure::Limit(LimitHit { quota: "result-bytes".into(), limit: quota.result_bytes_max, used }));
+    }
+    json(text, "its answer")
+}
+
+/// JSON a guest handed over, or the breach of contract that it is not.
+pub(crate) fn json(text: String, what: &str) -> Result<Json, Failure> {
+    Json::parse(text).map_err(|error| breach(format!("{what} is {error}")))
+}
+
+/// The guest did something its world forbids.
+pub(crate) fn breach(message: String) -> Failure {
+    Failure::Trapped(Trap { kind: "contract".into(), message: text::cause(message) })
+}
+
+/// A guest's own account of why it failed. A claim like any other: nothing is concluded from it.
+fn of_tool_error(error: ToolError) -> Failure {
+    let text = text::cause;
+    match error {
+        ToolError::InvalidArguments(why) => Failure::InvalidArguments(text(why)),
+        ToolError::NotFound(what) => Failure::NotFound(text(what)),
+        ToolError::Denied(denial) => Failure::Denied(Denial {
+            needed: text(denial.needed),
+            held: text(denial.held),
+            hint: text(denial.hint),
+            rule: None,
+        }),
+        ToolError::Limit(hit) => {
+            Failure::Limit(LimitHit { quota: text::line(hit.quota), limit: hit.limit, used: hit.used })
+        }
+        ToolError::Cancelled => Failure::Cancelled,
+        ToolError::Failed(why) => Failure::Failed(text(why)),
+    }
+}
+
+fn trap_kind(trap: wasmtime::Trap) -> &'static str {
+    use wasmtime::Trap::*;
+    match trap {
+        StackOverflow => "stack-overflow",
+        MemoryOutOfBounds | TableOutOfBounds | ArrayOutOfBounds => "out-of-bounds",
+        HeapMisaligned => "misaligned",
+        IndirectCallToNull | NullReference => "null-reference",
+        BadSignature | CastFailure => "type-mismatch",
+        IntegerOverflow => "integer-overflow",
+        IntegerDivisionByZero => "division-by-zero",
+        BadConversionToInteger => "bad-conversion",
+        UnreachableCodeReached => "unreachable",
+        Interrupt => "interrupted",
+        _ => "trap",
+    }
+}
+
+fn trap_message(trap: wasmtime::Trap) -> String {
+    let text = trap.to_string();
+    text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()
+}

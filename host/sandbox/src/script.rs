@@ -1,0 +1,177 @@
+//! The cell of a workflow script: one store that lives from the script's start to its end, worked on in steps. Between steps
+//! it holds its memory and nothing else. All steps draw on one allowance of processor time; waiting between them is free.
+
+use crate::Sandbox;
+use crate::bindings::script::ScriptEngine;
+use crate::bindings::script::exports::vespiary::plugin::script as wit;
+use crate::cell::Cell;
+use crate::components::Ready;
+use crate::ending;
+use crate::run::within;
+use crate::text;
+use crate::walls::Clock;
+use std::sync::Arc;
+use vespiary_kernel::admit::Admitted;
+use vespiary_kernel::call::{Ending, Failure, Outcome, Usage};
+use vespiary_kernel::json::Json;
+use vespiary_kernel::ports::{BoxFuture, ScriptCell};
+use vespiary_kernel::quota::{Lease, Quota};
+use vespiary_kernel::script::{Action, Completion, ErrorKind, Request, ScriptError, State, Turn};
+use wasmtime::Store;
+
+/// A live engine. The order of the fields is the order in which they are dropped: the memory before the lease.
+struct LiveScript {
+    store: Store<Cell>,
+    guest: ScriptEngine,
+    clock: Arc<Clock>,
+    quota: Quota,
+    dead: Option<Outcome>,
+    lease: Lease,
+}
+
+impl Sandbox {
+    pub(crate) async fn open_engine(&self, admitted: Admitted) -> Result<Box<dyn ScriptCell>, Outcome> {
+        let plugin = Arc::clone(admitted.plugin());
+        let entry = self.components.find(&plugin.digest, plugin.kind, &self.imports).await.map_err(Outcome::refused)?;
+        let pre = match entry.get() {
+            Ok(Ready::Engine(pre)) => pre,
+            Ok(_) => return Err(Outcome::refused(Failure::Unrunnable("it does not run scripts".into()))),
+            Err(failure) => return Err(Outcome::refused(failure)),
+        };
+        let (cell, mut lease) = self.imports.of_script(admitted);
+        let mut store = cell.into_store(&self.engine);
+        let clock = Arc::clone(&store.data().walls.clock);
+        match within(&clock, &plugin.quota, pre.instantiate_async(&mut store)).await {
+            Ok(guest) => {
+                lease.park();
+                Ok(Box::new(LiveScript { store, guest, clock, quota: plugin.quota, dead: None, lease }))
+            }
+            Err(stopped) => {
+                let cell = store.into_data();
+                let failure = stopped.cause(&cell, &plugin.quota);
+                Err(cell.into_outcome(Ending::Failed(failure)))
+            }
+        }
+    }
+}
+
+/// What each entry into the guest has in common: a living cell, a place to run, the walls, and an answer that is checked.
+/// Until the answer is there the cell counts as dead: a step whose future is dropped half-way leaves the guest in the middle
+/// of something, and nobody may enter it again. A macro, because a closure's future cannot be named as `Send`.
+macro_rules! enter {
+    ($cell:ident, |$guest:ident, $store:ident| $call:expr, $read:expr) => {{
+        $cell.begin().await?;
+        let ($guest, $store) = ($cell.guest.vespiary_plugin_script(), &mut $cell.store);
+        let ended = within(&$cell.clock, &$cell.quota, $call).await;
+        let read = ended.map_err(|stopped| stopped.cause($cell.store.data(), &$cell.quota)).and_then($read);
+        $cell.end(read)
+    }};
+}
+
+impl LiveScript {
+    async fn begin(&mut self) -> Result<(), Outcome> {
+        match &self.dead {
+            Some(outcome) => Err(outcome.clone()),
+            None => {
+                self.lease.resume().await;
+                self.dead = Some(Outcome::refused(Failure::Cancelled));
+                Ok(())
+            }
+        }
+    }
+
+    #[expect(clippy::result_large_err, reason = "the port's own error, made once in a script's life")]
+    fn end<R>(&mut self, ended: Result<R, Failure>) -> Result<R, Outcome> {
+        self.lease.park();
+        match ended {
+            Ok(answer) => {
+                self.dead = None;
+                Ok(answer)
+            }
+            Err(failure) => {
+                let usage = self.usage();
+                let (log, artifacts) = self.store.data_mut().report.take();
+                let outcome = Outcome { call: None, ending: Ending::Failed(failure), usage, artifacts, log };
+                self.dead = Some(outcome.clone());
+                Err(outcome)
+            }
+        }
+    }
+}
+
+impl ScriptCell for LiveScript {
+    fn check<'a>(&'a mut self, source: &'a str) -> BoxFuture<'a, Result<Result<Json, ScriptError>, Outcome>> {
+        Box::pin(async move {
+            enter!(self, |guest, store| guest.call_check(store, source), |answer| match answer {
+                Ok(meta) => Ok(Ok(ending::json(meta, "the script's meta")?)),
+                Err(error) => Ok(Err(script_error(error))),
+            })
+        })
+    }
+
+    fn start<'a>(&'a mut self, source: &'a str, args: &'a Json) -> BoxFuture<'a, Result<Turn, Outcome>> {
+        Box::pin(async move {
+            let args = args.as_str().to_owned();
+            enter!(self, |guest, store| guest.call_start(store, source, &args), turn)
+        })
+    }
+
+    fn step(&mut self, completions: Vec<Completion>) -> BoxFuture<'_, Result<Turn, Outcome>> {
+        Box::pin(async move {
+            let completions: Vec<_> = completions.into_iter().map(completion).collect();
+            enter!(self, |guest, store| guest.call_step(store, &completions), turn)
+        })
+    }
+
+    fn usage(&self) -> Usage {
+        self.store.data().usage(self.clock.wall())
+    }
+}
+
+fn completion(completion: Completion) -> wit::Completion {
+    let settlement = match completion.settlement {
+        Ok(value) => wit::Settlement::Resolved(value.as_str().to_owned()),
+        Err(rejection) => wit::Settlement::Rejected(wit::Rejection {
+            code: rejection.code,
+            message: rejection.message,
+            detail: rejection.detail.as_str().to_owned(),
+        }),
+    };
+    wit::Completion { id: completion.id, settlement }
+}
+
+/// A turn of the guest, every piece of JSON in it checked.
+fn turn(turn: wit::Turn) -> Result<Turn, Failure> {
+    let requests = turn.requests.into_iter().map(request).collect::<Result<_, _>>()?;
+    let state = match turn.state {
+        wit::State::Waiting => State::Waiting,
+        wit::State::Done(value) => State::Done(ending::json(value, "what the script returned")?),
+        wit::State::Failed(error) => State::Failed(script_error(error)),
+    };
+    Ok(Turn { requests, state })
+}
+
+fn request(request: wit::Request) -> Result<Request, Failure> {
+    let action = match request.action {
+        wit::Action::Agent(agent) => {
+            Action::Agent { prompt: agent.prompt, options: ending::json(agent.options, "an agent's options")? }
+        }
+        wit::Action::Tool(tool) => {
+            Action::Tool { name: tool.name, arguments: ending::json(tool.arguments, "a tool's arguments")? }
+        }
+        wit::Action::Phase(title) => Action::Phase(text::line(title)),
+        wit::Action::Log(line) => Action::Log(text::cause(line)),
+    };
+    Ok(Request { id: request.id, action })
+}
+
+fn script_error(error: wit::ScriptError) -> ScriptError {
+    let kind = match error.kind {
+        wit::ErrorKind::Syntax => ErrorKind::Syntax,
+        wit::ErrorKind::Meta => ErrorKind::Meta,
+        wit::ErrorKind::Thrown => ErrorKind::Thrown,
+        wit::ErrorKind::Stalled => ErrorKind::Stalled,
+    };
+    let (message, stack) = (text::cause(error.message), text::cause(error.stack));
+    ScriptError { kind, message, line: error.line, column: error.column, stack }
+}

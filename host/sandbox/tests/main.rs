@@ -1,0 +1,9 @@
+//! The sandbox as the dispatcher meets it, against guests written for the purpose: each shows one thing a guest may try.
+#![allow(clippy::disallowed_methods, reason = "tests set the disk up")]
+
+mod cache;
+mod contract;
+mod guest;
+mod nest;
+mod script;
+mod walls;
