@@ -1,2 +1,6 @@
-//! placeholder
-fn main() {}
+//! The program. Everything it does is in the library beside it, so that benches and tests reach the same code.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    vespiary::commands::main(std::env::args_os())
+}

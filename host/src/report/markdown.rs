@@ -1,0 +1,220 @@
+//! `report.md`: the report for a terminal, a pull request or an archive. Everything that came from outside is escaped, so
+//! that no title or path can add a link, a heading or HTML.
+
+use super::findings::{Audit, Finding, Severity};
+use super::{Answer, Report, by_severity, count, duration, thousands, timestamp};
+use std::fmt::{self, Write};
+
+/// Rows of "Not examined" that are listed; the number of the others is said.
+const SKIPPED_MAX: usize = 500;
+
+/// The document.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = document(report, &mut out);
+    out
+}
+
+fn document(report: &Report, out: &mut String) -> fmt::Result {
+    let record = &report.record;
+    writeln!(out, "# {}\n", text(&record.title))?;
+    writeln!(
+        out,
+        "**{}** in {}: {}, {}. Run `{}` of {}, on {}.\n",
+        record.status.as_str(),
+        duration(record.duration_us()),
+        count(record.agents.len() as u64, "agent"),
+        count(record.calls.calls, "call"),
+        record.id,
+        timestamp(record.started_us),
+        code(&record.root),
+    )?;
+    if let Some(error) = &record.error {
+        writeln!(out, "The run failed: {}\n", text(&super::error_text(error)))?;
+    }
+    match &report.answer {
+        Answer::Audit(audit) => findings(audit, out)?,
+        Answer::Value(value) => writeln!(out, "## Result\n\n{}", block(value))?,
+        Answer::None => writeln!(out, "The script returned nothing.\n")?,
+    }
+    failures(report, out)?;
+    how(report, out)
+}
+
+fn findings(audit: &Audit, out: &mut String) -> fmt::Result {
+    writeln!(out, "## Findings\n\n{}.\n", by_severity(audit))?;
+    for severity in Severity::ALL {
+        let mut some = audit.of_severity(severity).peekable();
+        if some.peek().is_some() {
+            writeln!(out, "### {}\n", capitalized(severity.as_str()))?;
+        }
+        for finding in some {
+            one(finding, out)?;
+        }
+    }
+    if !audit.refuted.is_empty() {
+        writeln!(out, "## Refuted\n\nA second, independent cell looked at these and refuted them.\n")?;
+        for finding in &audit.refuted {
+            let why = finding.verdict.as_ref().map_or("", |verdict| &verdict.reason);
+            writeln!(
+                out,
+                "- {} {} ({}): {}",
+                code(&finding.place()),
+                text(&finding.title),
+                code(&finding.rule),
+                text(why)
+            )?;
+        }
+        writeln!(out)?;
+    }
+    not_examined(audit, out)?;
+    if !audit.stats.is_empty() {
+        writeln!(out, "## Counted\n\n| what | how many |\n|---|---:|")?;
+        for (name, n) in &audit.stats {
+            writeln!(out, "| {} | {} |", text(&name.replace('_', " ")), thousands(*n))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn one(finding: &Finding, out: &mut String) -> fmt::Result {
+    writeln!(out, "- **{}** {} {}", text(&finding.title), code(&finding.place()), code(&finding.rule))?;
+    if !finding.excerpt.is_empty() {
+        writeln!(out, "  <br>{}", code(&finding.excerpt))?;
+    }
+    let verdict = match &finding.verdict {
+        Some(verdict) if verdict.reason.is_empty() => verdict.verdict.as_str().to_owned(),
+        Some(verdict) => format!("{}: {}", verdict.verdict.as_str(), text(&verdict.reason)),
+        None => "unverified".to_owned(),
+    };
+    writeln!(out, "  <br>Second look: {verdict}; confidence {:.0} %", finding.confidence.clamp(0.0, 1.0) * 100.0)?;
+    if let Some(help) = &finding.help {
+        writeln!(out, "  <br>{}", text(help))?;
+    }
+    Ok(())
+}
+
+fn not_examined(audit: &Audit, out: &mut String) -> fmt::Result {
+    if audit.skipped.is_empty() && audit.malformed.is_empty() {
+        return writeln!(out, "## Not examined\n\nNothing: every listed file was examined.\n");
+    }
+    writeln!(out, "## Not examined\n")?;
+    for skip in audit.skipped.iter().take(SKIPPED_MAX) {
+        writeln!(out, "- {}: {}", code(&skip.path), text(&skip.reason))?;
+    }
+    if let Some(more) = audit.skipped.len().checked_sub(SKIPPED_MAX).filter(|more| *more > 0) {
+        writeln!(out, "- and {} more", thousands(more as u64))?;
+    }
+    for malformed in audit.malformed.iter().take(SKIPPED_MAX) {
+        writeln!(out, "- not understood: {}", text(malformed))?;
+    }
+    writeln!(out)
+}
+
+fn failures(report: &Report, out: &mut String) -> fmt::Result {
+    let mut failed = report.record.failed_agents().peekable();
+    if failed.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "## Agents that failed\n")?;
+    for agent in failed.take(SKIPPED_MAX) {
+        let why = agent.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        writeln!(out, "- {} ({}): {}", text(&agent.label), agent.id, text(&why))?;
+    }
+    writeln!(out)
+}
+
+fn how(report: &Report, out: &mut String) -> fmt::Result {
+    let record = &report.record;
+    writeln!(out, "## How it was run\n")?;
+    writeln!(out, "- Vespiary {}", text(&record.version))?;
+    if let Some(script) = &record.script {
+        writeln!(out, "- script `sha256:{script}`")?;
+    }
+    writeln!(out, "- arguments {}", code(record.args.as_str()))?;
+    let grant: Vec<_> = record.grant.iter().map(|capability| code(capability)).collect();
+    writeln!(out, "- granted {}\n", if grant.is_empty() { "nothing".to_owned() } else { grant.join(" ") })?;
+    writeln!(out, "| component | version | calls | sha256 |\n|---|---|---:|---|")?;
+    for c in &report.components {
+        writeln!(out, "| {} | {} | {} | `{}` |", text(&c.name), text(&c.version), thousands(c.calls), c.digest)?;
+    }
+    writeln!(out, "\nEvery call is in the ledger: `vespiary runs show {} --events`", record.id)
+}
+
+fn capitalized(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Prose: on one line, with nothing left that Markdown or HTML would act on.
+fn text(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for c in crate::terminal::line(raw).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '!' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A code span on one line, whatever backticks the text has. Not for tables, where a `|` would end the cell.
+fn code(raw: &str) -> String {
+    let line = crate::terminal::line(raw);
+    let fence = "`".repeat(longest_run(&line) + 1);
+    let pad = if line.starts_with('`') || line.ends_with('`') || line.is_empty() { " " } else { "" };
+    format!("{fence}{pad}{line}{pad}{fence}")
+}
+
+/// A code block.
+fn block(raw: &str) -> String {
+    let text = crate::terminal::plain(raw);
+    let fence = "`".repeat(longest_run(&text).max(2) + 1);
+    format!("{fence}json\n{text}\n{fence}\n")
+}
+
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sample;
+    use super::*;
+
+    #[test]
+    fn the_report_says_what_matters_and_lets_nothing_through() {
+        let md = render(&sample());
+        for expected in [
+            "# audit &lt;&amp; co&gt;",
+            "**degraded** in 50 ms: 6 agents, 13 calls.",
+            "1 critical, 1 low.",
+            "`src/deep/er/a b.py:12:7`",
+            "Second look: confirmed: the value has the provider's checksum; confidence 90 %",
+            "## Refuted",
+            "- `z.bin`: binary",
+            "- not understood: findings\\[2\\]: missing field",
+            "(a6): gave up &lt;b&gt;",
+            "| files | 5,054 |",
+            "granted `read:.` `tool:*`",
+            "vespiary runs show 20261121-050000-abcdef --events",
+        ] {
+            assert!(md.contains(expected), "{expected:?} is missing from:\n{md}");
+        }
+        let outside_code: String = md.lines().filter(|line| !line.contains("AKIA")).collect();
+        assert!(!outside_code.contains("<script>"), "{md}");
+    }
+
+    #[test]
+    fn code_spans_hold_any_backticks() {
+        assert_eq!(code("a"), "`a`");
+        assert_eq!(code("``a`"), "``` ``a` ```");
+        assert_eq!(code("x\ny"), "`x\\u{a}y`");
+        assert_eq!(block("```"), "````json\n```\n````\n");
+    }
+}

@@ -1,0 +1,169 @@
+//! What people and other programs read after a run: `report.md`, `report.html` and `findings.sarif`, made from the ledger's
+//! record and from what the script returned. Everything in them came from guests, files and scripts, so each writer escapes
+//! for its own format. Nothing here runs or decides anything.
+
+pub mod findings;
+pub mod graph;
+pub mod html;
+pub mod markdown;
+pub mod record;
+pub mod sarif;
+pub mod timeline;
+pub mod write;
+
+use findings::{Audit, Severity};
+use record::Record;
+use std::time::{Duration, UNIX_EPOCH};
+use vespiary_kernel::event::RunError;
+use vespiary_kernel::json::Json;
+
+/// One run, ready to be written down.
+#[derive(Debug)]
+pub struct Report {
+    /// What the ledger knows.
+    pub record: Record,
+    /// What the script returned, understood as findings or as plain JSON.
+    pub answer: Answer,
+    /// `name@digest` facts about the components that ran.
+    pub components: Vec<Component>,
+}
+
+/// A component that ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// The plugin's name.
+    pub name: String,
+    /// Its version; empty where the catalog no longer has it.
+    pub version: String,
+    /// SHA-256 of the component, hex.
+    pub digest: String,
+    /// How many of the run's calls it answered.
+    pub calls: u64,
+}
+
+/// What a script returned.
+#[derive(Debug)]
+pub enum Answer {
+    /// Findings, and what was not examined.
+    Audit(Audit),
+    /// Anything else: indented JSON text.
+    Value(String),
+    /// Nothing: the run did not get that far.
+    None,
+}
+
+impl Answer {
+    /// Understand `value`: findings when it has a list of that name, otherwise itself.
+    pub fn of(value: Option<&Json>) -> Self {
+        let Some(value) = value else { return Self::None };
+        match Audit::read(value) {
+            Some(audit) => Self::Audit(audit),
+            None => Self::Value(pretty(value)),
+        }
+    }
+
+    /// The findings, if that is what it is.
+    pub fn audit(&self) -> Option<&Audit> {
+        match self {
+            Self::Audit(audit) => Some(audit),
+            Self::Value(_) | Self::None => None,
+        }
+    }
+}
+
+/// Indented JSON; the text itself where it is nested too deeply to be read as a tree.
+pub fn pretty(value: &Json) -> String {
+    value
+        .read::<serde_json::Value>()
+        .ok()
+        .and_then(|tree| serde_json::to_string_pretty(&tree).ok())
+        .unwrap_or_else(|| value.as_str().to_owned())
+}
+
+/// An RFC 3339 time in UTC, whole seconds.
+pub fn timestamp(unix_us: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(unix_us)).to_string()
+}
+
+/// Why a run failed, in words.
+pub fn error_text(error: &RunError) -> String {
+    match error {
+        RunError::Script(error) => error.to_string(),
+        RunError::Engine(failure) => failure.to_string(),
+        RunError::Other(why) => why.clone(),
+    }
+}
+
+/// `1.2 s`, `340 ms`, `2 min 5 s`.
+pub fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} \u{b5}s"),
+        1_000..1_000_000 => format!("{} ms", us / 1_000),
+        1_000_000..60_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+        _ => format!("{} min {} s", us / 60_000_000, us % 60_000_000 / 1_000_000),
+    }
+}
+
+/// `1,234,567`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 agent`, `1,000 agents`.
+pub fn count(n: u64, one: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", thousands(n))
+}
+
+/// `3 high, 1 low`, or `no findings`.
+pub fn by_severity(audit: &Audit) -> String {
+    let parts: Vec<_> = Severity::ALL
+        .into_iter()
+        .map(|severity| (audit.of_severity(severity).count(), severity))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, severity)| format!("{} {severity}", thousands(n as u64)))
+        .collect();
+    if parts.is_empty() { "no findings".into() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn sample() -> Report {
+        let component = Component { name: "files".into(), version: "0.1.0".into(), digest: "ab".repeat(32), calls: 7 };
+        Report {
+            record: record::tests::sample(),
+            answer: Answer::Audit(findings::tests::sample()),
+            components: vec![component],
+        }
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(timestamp(1_795_237_200_000_000), "2026-11-21T05:00:00Z");
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([950, 45_000, 1_250_000, 125_000_000].map(duration), ["950 µs", "45 ms", "1.2 s", "2 min 5 s"]);
+        assert_eq!((count(1, "agent"), count(1_000, "agent")), ("1 agent".into(), "1,000 agents".into()));
+    }
+
+    #[test]
+    fn any_other_value_is_shown_as_json() {
+        let value = Json::parse(r#"{"a":[1,2]}"#).unwrap();
+        assert!(matches!(Answer::of(Some(&value)), Answer::Value(text) if text.contains("\n")));
+        let deep = Json::parse("[".repeat(500) + &"]".repeat(500)).unwrap();
+        assert!(matches!(Answer::of(Some(&deep)), Answer::Value(text) if text.len() == 1000));
+    }
+}
