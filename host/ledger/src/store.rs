@@ -135,6 +135,14 @@ pub(crate) fn open_writer(path: &Path, busy_max: Duration) -> Result<Connection,
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let fault = |e| LedgerError::sqlite(path, e);
     let mut connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    // SQLite opens what it may not write for reading and says nothing until the first write, when a run is under way.
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(fault)? {
+        return Err(LedgerError::new(
+            FaultKind::Permission,
+            format!("the ledger {} can only be read", path.display()),
+            "make the file and its directory writable for you, or set VESPIARY_HOME to a directory that is",
+        ));
+    }
     connection.busy_timeout(busy_max).map_err(fault)?;
     connection.set_prepared_statement_cache_capacity(32);
     let version = schema_version(&connection, path)?;

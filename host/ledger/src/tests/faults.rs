@@ -103,6 +103,25 @@ fn a_directory_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn a_ledger_that_can_only_be_read_is_refused_before_a_run_begins() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, path) = place();
+    Ledger::open(&path).unwrap().close().unwrap();
+    let directory = path.parent().unwrap();
+    let set = |p: &std::path::Path, mode| fs::set_permissions(p, fs::Permissions::from_mode(mode)).unwrap();
+    set(&path, 0o400);
+    set(directory, 0o500);
+    // Modes do not bind root; then both openings must simply work.
+    let bound = fs::OpenOptions::new().write(true).open(&path).is_err();
+    let (old, new) = (Ledger::open(&path), Ledger::open(&directory.join("new.db")));
+    set(directory, 0o700);
+    assert_eq!((old.is_err(), new.is_err()), (bound, bound));
+    for error in [old.err(), new.err()].into_iter().flatten() {
+        explains(&error, FaultKind::Permission, directory);
+    }
+}
+
+#[test]
 fn a_file_that_another_process_holds_ends_the_wait_and_then_everything_is_refused() {
     let (_dir, path) = place();
     let busy_max = Duration::from_millis(200);
