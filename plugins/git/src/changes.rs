@@ -1,6 +1,6 @@
 //! What differs between two states of the files, wherever each is kept. What must never live here: how it is told.
 
-use crate::index::Index;
+use crate::index::{Index, IndexEntry};
 use crate::objects::{OBJECT_BYTES_MAX, ObjectError, Objects, hash};
 use crate::repository::{Repository, beside, checked_out};
 use crate::tree::{self, Change, Paths, Side};
@@ -76,20 +76,10 @@ pub(crate) fn tree_to_index(
 ) -> Result<Vec<Difference>, Error> {
     let mut old = files_of(objects, tree, paths)?;
     let mut differences = Vec::new();
-    for entry in index.entries.iter().filter(|entry| paths.cover(&entry.path)) {
-        if entry.side.kind == EntryKind::Tree {
-            // A directory left out of the working tree stands for whatever its tree holds.
-            let below = tree::compare(objects, None, Some(entry.side.id), &Paths::default())?;
-            for Change { path, new, .. } in below {
-                let path = BString::from([entry.path.as_bytes(), &path].concat());
-                let was = old.remove(&path);
-                differences.push((path, was.map(End::Stored), new.map(End::Stored)));
-            }
-            continue;
-        }
-        let was = old.remove(&entry.path);
-        if entry.stage == 0 && !entry.announced {
-            differences.push((entry.path.clone(), was.map(End::Stored), Some(End::Stored(entry.side))));
+    for file in staged_files(objects, index, paths)? {
+        let was = old.remove(&file.path).map(End::Stored);
+        if file.stage == 0 && !file.announced {
+            differences.push((file.path, was, Some(End::Stored(file.side))));
         }
     }
     differences.extend(old.into_iter().map(|(path, was)| (path, Some(End::Stored(was)), None)));
@@ -124,14 +114,16 @@ pub(crate) fn tree_to_worktree(
     let scan = worktree::scan(repository, index, paths, Untracked::None)?;
     let mut old = files_of(&repository.objects, tree, paths)?;
     let mut differences = Vec::new();
-    for entry in index.entries.iter().filter(|entry| entry.stage == 0 && paths.cover(&entry.path)) {
-        let was = old.remove(&entry.path).map(End::Stored);
-        let new = match scan.changed.get(&entry.path) {
-            // One that is only announced always differs from what is staged for it.
-            None => Some(End::Stored(entry.side)),
-            Some(state) => standing(repository, &entry.path, entry.side.kind, *state)?,
+    for file in staged_files(&repository.objects, index, paths)? {
+        if file.stage != 0 {
+            continue;
+        }
+        let was = old.remove(&file.path).map(End::Stored);
+        let new = match scan.changed.get(&file.path) {
+            None => Some(End::Stored(file.side)),
+            Some(state) => standing(repository, &file.path, file.side.kind, *state)?,
         };
-        differences.push((entry.path.clone(), was, new));
+        differences.push((file.path, was, new));
     }
     differences.extend(old.into_iter().map(|(path, was)| (path, Some(End::Stored(was)), None)));
     differences.retain(|(_, old, new)| old != new);
@@ -177,6 +169,37 @@ fn submodule(id: ObjectId) -> Vec<u8> {
 fn files_of(objects: &Objects, tree: Option<ObjectId>, paths: &Paths) -> Result<BTreeMap<BString, Side>, Error> {
     let files = tree::compare(objects, None, tree, paths)?.into_iter();
     Ok(files.filter_map(|change| Some((change.path, change.new?))).collect())
+}
+
+/// A file of the index.
+struct StagedFile {
+    path: BString,
+    side: Side,
+    stage: u8,
+    announced: bool,
+}
+
+/// The files of the index. A directory that is left out of the working tree can stand in it as one entry: here it is the
+/// files that its tree holds.
+fn staged_files(objects: &Objects, index: &Index, paths: &Paths) -> Result<Vec<StagedFile>, Error> {
+    let mut files = Vec::new();
+    for IndexEntry { path, side, stage, announced, .. } in &index.entries {
+        let (path, side, stage, announced) = (path.clone(), *side, *stage, *announced);
+        if side.kind == EntryKind::Tree {
+            if !paths.reach(path.strip_suffix(b"/").unwrap_or(&path)) {
+                continue;
+            }
+            for Change { path: below, new, .. } in tree::compare(objects, None, Some(side.id), &Paths::default())? {
+                let path = BString::from([path.as_slice(), &below].concat());
+                if let Some(side) = new.filter(|_| paths.cover(&path)) {
+                    files.push(StagedFile { path, side, stage, announced });
+                }
+            }
+        } else if paths.cover(&path) {
+            files.push(StagedFile { path, side, stage, announced });
+        }
+    }
+    Ok(files)
 }
 
 /// What stands in the working tree where a file of `kind` is tracked.

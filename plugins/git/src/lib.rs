@@ -3,6 +3,10 @@
 //!
 //! A repository may have been made by an attacker. Every object is checked against its hash, every name before it becomes
 //! part of a path, and every size before memory is given for it; what does not fit is an error, never a panic.
+//!
+//! Not supported, with an error that says so: SHA-256 repositories, the reftable format, a split index, pack indexes of the old
+//! version one. Not looked at: replacement objects, grafts, the user's own configuration and ignore list, conversion of line endings
+//! and other filters, and whether a file of the working tree is executable, which a cell cannot see.
 
 mod changes;
 mod commit;

@@ -110,12 +110,24 @@ pub(crate) fn find(objects: &Objects, root: ObjectId, path: &[u8]) -> Result<Opt
         if !at.is_tree() {
             return Ok(None);
         }
-        match entries(objects, at.id)?.into_iter().find(|entry| entry.name == name) {
+        match entry(objects, at.id, name)? {
             Some(entry) => at = entry,
             None => return Ok(None),
         }
     }
     Ok(Some(at))
+}
+
+/// One entry of a tree.
+fn entry(objects: &Objects, id: ObjectId, name: &[u8]) -> Result<Option<TreeEntry>, TreeError> {
+    let data = objects.read_kind(id, Kind::Tree)?;
+    for entry in TreeRefIter::from_bytes(&data, gix_hash::Kind::Sha1) {
+        let entry = entry.map_err(|error| ObjectError::Corrupt { id, why: error.to_string() })?;
+        if entry.filename == name {
+            return Ok(Some(TreeEntry { kind: entry.mode.kind(), name: name.into(), id: entry.oid.to_owned() }));
+        }
+    }
+    Ok(None)
 }
 
 /// Which paths a comparison looks at: all, or those at and below some.

@@ -207,15 +207,16 @@ impl Objects {
         Ok(found.into_iter().take(limit).collect())
     }
 
+    /// Packs first: most objects are there, and looking into an index asks the host for nothing it has not given before.
     fn fetch(&self, id: ObjectId) -> Result<Option<Object>, ObjectError> {
-        for dir in &self.dirs {
-            if let Some(object) = loose::read(dir, id).map_err(|broken| broken.of(id))? {
-                return Ok(Some(object));
-            }
-        }
         for pack in self.packs()? {
             if let Some(offset) = pack.index.find(&id)? {
                 return pack.read(offset, &self.bases).map(Some).map_err(|broken| broken.of(id));
+            }
+        }
+        for dir in &self.dirs {
+            if let Some(object) = loose::read(dir, id).map_err(|broken| broken.of(id))? {
+                return Ok(Some(object));
             }
         }
         Ok(None)

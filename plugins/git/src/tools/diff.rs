@@ -11,7 +11,7 @@ use crate::tree::Paths;
 use vespiary_sdk::prelude::*;
 
 /// Largest patch given, in bytes.
-const PATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+const PATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most files listed.
 const FILES_MAX: usize = 10_000;
 /// Most lines of context.
@@ -42,7 +42,7 @@ pub struct DiffArgs {
     /// Count lines only; no patch.
     #[serde(default)]
     stat: bool,
-    /// Largest patch in bytes, at most 16 MiB. Files past it are listed and counted without their patch.
+    /// Largest patch in bytes, at most 8 MiB. Files past it are listed and counted without their patch.
     #[serde(default = "default_patch_bytes")]
     max_patch_bytes: usize,
 }

@@ -36,7 +36,7 @@ pub struct ShowArgs {
     /// For a commit, count lines only; no patch.
     #[serde(default)]
     stat: bool,
-    /// Largest patch or content in bytes. At most 16 MiB of patch or 8 MiB of content are given.
+    /// Largest patch or content in bytes, at most 8 MiB.
     #[serde(default = "default_patch_bytes")]
     max_bytes: usize,
 }

@@ -519,6 +519,25 @@ fn what_is_no_repository_or_not_supported_says_so() {
     assert!(call::<log::log>(json!({"path": "../x"})).is_err());
 }
 
+#[test]
+fn a_sparse_index_stands_for_its_files() {
+    let mut fixture = Fixture::new();
+    for name in ["in/a", "out/b", "out/deep/c", "top"] {
+        fixture.write(name, "one\n");
+    }
+    fixture.commit("one");
+    fixture.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "in"]);
+    fixture.write("in/a", "two\n");
+    assert!(!fixture.path("out/b").exists());
+    let ours = call::<status::status>(json!({})).unwrap();
+    assert_eq!(porcelain(&ours), porcelain_of_git(&fixture, &[]));
+    for arguments in [json!({}), json!({"from": "HEAD"}), json!({"from": "HEAD", "paths": ["in"]})] {
+        assert_eq!(strings(&call::<diff::diff>(arguments).unwrap()["files"], "path"), ["in/a"]);
+    }
+    let staged = call::<diff::diff>(json!({"from": "HEAD", "staged": true, "paths": ["out/deep"]})).unwrap();
+    assert_eq!(staged["files"], json!([]));
+}
+
 /// A tree with a name that leads out is refused by every tool that would use it.
 #[test]
 fn names_that_lead_out_are_errors() {
