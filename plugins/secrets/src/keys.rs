@@ -11,6 +11,8 @@ pub(crate) struct Key {
     pub(crate) kind: Kind,
     /// From the first byte of the header or value to the last of the body.
     pub(crate) range: Range<usize>,
+    /// Bytes at the start of `range` that are no secret: the header.
+    pub(crate) header: usize,
     pub(crate) note: &'static str,
 }
 
@@ -57,8 +59,10 @@ pub(crate) fn pem(text: &[u8], words_at: usize) -> Option<Key> {
     } else {
         "its body is base64"
     };
+    let encrypted = encrypted || openssh_cipher(&decoded).is_some_and(|cipher| cipher != b"none");
     let kind = if encrypted { Kind::EncryptedPem } else { Kind::Pem };
-    Some(Key { kind, range: start..end.min(start + BLOCK_MAX), note })
+    let closing = text[after..end].iter().take_while(|&&b| b.is_ascii_uppercase() || matches!(b, b' ' | b'-')).count();
+    Some(Key { kind, range: start..end.min(start + BLOCK_MAX), header: after + closing - start, note })
 }
 
 /// The base64 of a PEM body, whatever it is wrapped in: string literals, escapes, comments, headers. It ends at the first thing that
@@ -118,6 +122,9 @@ fn unescape(block: &[u8]) -> Vec<u8> {
 
 /// A private key in DER, as base64 without a PEM header around it, given where one of `DER_STARTS` is.
 pub(crate) fn der(text: &[u8], at: usize) -> Option<Key> {
+    if !DER_STARTS.iter().any(|start| text[at..].starts_with(start.as_bytes())) {
+        return None;
+    }
     let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     let begin = at - text[..at].iter().rev().take(8).take_while(|b| is_base64(b)).count();
     // `M` is the tag of a SEQUENCE: all these structures begin with one.
@@ -138,7 +145,7 @@ pub(crate) fn der(text: &[u8], at: usize) -> Option<Key> {
     });
     let wanted = ((length + header) * 4).div_ceil(3).min(body.len());
     let end = begin + lines.take_while(|&seen| seen < wanted).count();
-    Some(Key { kind: Kind::Der, range: begin..end.min(limit), note: "base64 of a private key in DER" })
+    Some(Key { kind: Kind::Der, range: begin..end.min(limit), header: 0, note: "base64 of a private key in DER" })
 }
 
 /// How base64 of a private key begins, a few characters in: PKCS #8 (RSA, EC, Ed25519, X25519), PKCS #1 of the usual sizes, SEC 1.
@@ -166,6 +173,15 @@ pub(crate) fn der_length(der: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
+/// The cipher that an OpenSSH private key names: `none` where it is not encrypted.
+fn openssh_cipher(decoded: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = decoded.strip_prefix(b"openssh-key-v1\0")?.split_first_chunk::<4>()?;
+    rest.get(..u32::from_be_bytes(*length) as usize)
+}
+
+/// How a PuTTY private key file begins.
+pub(crate) const PUTTY: &str = "PuTTY-User-Key-File-";
+
 /// A PuTTY private key file, given where `PuTTY-User-Key-File-` is.
 pub(crate) fn putty(text: &[u8], at: usize) -> Option<Key> {
     let limit = text.len().min(at + BLOCK_MAX);
@@ -173,7 +189,12 @@ pub(crate) fn putty(text: &[u8], at: usize) -> Option<Key> {
     let line_end = private + memchr::memchr(b'\n', &text[private..limit])?;
     let body = body_of(&text[line_end..limit.min(line_end + 200)]);
     let end = memchr::memmem::find(&text[private..limit], b"Private-MAC").map_or(limit, |mac| private + mac);
-    (body.len() >= 40).then_some(Key { kind: Kind::Putty, range: at..end, note: "it has private lines" })
+    (body.len() >= 40).then_some(Key {
+        kind: Kind::Putty,
+        range: at..end,
+        header: PUTTY.len(),
+        note: "it has private lines",
+    })
 }
 
 /// The private member of a JSON Web Key, given where its `"kty"` is.
@@ -193,7 +214,7 @@ pub(crate) fn jwk(text: &[u8], kty_at: usize) -> Option<Key> {
         random && secret.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=' | b'+' | b'/'));
     let note = if symmetric { "the member k of a symmetric key" } else { "the member d of a key pair" };
     // The other private members stand in the same object.
-    fits.then_some(Key { kind: Kind::Jwk, range: from + value.start..to.max(from + value.end), note })
+    fits.then_some(Key { kind: Kind::Jwk, range: from + value.start..to.max(from + value.end), header: 0, note })
 }
 
 /// The string value of a member, in JSON or in a program's literal of the same look.
@@ -252,6 +273,7 @@ pub(crate) fn numbers(text: &[u8], at: usize) -> Option<Key> {
     (digits >= 40).then_some(Key {
         kind: Kind::Numbers,
         range: open..end,
+        header: 1,
         note: "long numbers in a private key's constructor",
     })
 }
@@ -307,6 +329,13 @@ mod tests {
             find(&block(&["RSA PRIVATE", "KEY"].join(" "), &lines, "\n")).map(|key| key.kind),
             Some(Kind::EncryptedPem)
         );
+    }
+
+    #[test]
+    fn an_openssh_key_names_its_cipher() {
+        assert_eq!(openssh_cipher(b"openssh-key-v1\0\0\0\0\x04none rest"), Some(b"none".as_slice()));
+        assert_eq!(openssh_cipher(b"openssh-key-v1\0\0\0\0\x0aaes256-ctr"), Some(b"aes256-ctr".as_slice()));
+        assert_eq!(openssh_cipher(b"openssh-key-v1\0\0\0\x09\x04none"), None);
     }
 
     #[test]

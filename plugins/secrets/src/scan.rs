@@ -32,6 +32,8 @@ pub(crate) struct Candidate {
     pub(crate) severity: Severity,
     pub(crate) confidence: f32,
     pub(crate) range: Range<usize>,
+    /// Bytes at the start of `range` that everyone may see: the header line of a key.
+    header: usize,
     /// Of two that overlap, the higher stays.
     rank: u8,
     pub(crate) notes: Vec<&'static str>,
@@ -55,6 +57,12 @@ struct Leads {
     /// By pattern of the automaton.
     leads: Vec<Vec<Lead>>,
 }
+
+/// Bytes of a rule's keyword that the automaton looks for. The rule itself looks at the rest; a table of whole keywords would be three
+/// times as large.
+const LEAD_BYTES: usize = 4;
+/// The same for keys in DER, which begin like much other base64.
+const DER_LEAD_BYTES: usize = 8;
 
 /// Parts of names whose values are looked at.
 const NAME_PARTS: [&str; 14] = [
@@ -85,11 +93,14 @@ static LEADS: LazyLock<Leads> = LazyLock::new(|| {
         }
     };
     for (index, rule) in RULES.iter().enumerate() {
-        rule.keywords.iter().for_each(|keyword| add(keyword, Lead::Rule(index)));
+        // Keywords may be equal in their first bytes: one lead is enough.
+        let starts: std::collections::BTreeSet<&str> =
+            rule.keywords.iter().map(|keyword| &keyword[..keyword.len().min(LEAD_BYTES)]).collect();
+        starts.into_iter().for_each(|start| add(start, Lead::Rule(index)));
     }
     add("private key", Lead::Pem);
-    add("putty-user-key-file-", Lead::Putty);
-    keys::DER_STARTS.iter().for_each(|start| add(start, Lead::Der));
+    add(keys::PUTTY, Lead::Putty);
+    keys::DER_STARTS.iter().for_each(|start| add(&start[..start.len().min(DER_LEAD_BYTES)], Lead::Der));
     add("\"kty", Lead::Jwk);
     add("'kty", Lead::Jwk);
     for constructor in ["privatenumbers", "privatekeyparts", "rsaprivatekey", "privatekeyspec"] {
@@ -124,8 +135,7 @@ pub(crate) fn candidates(path: &str, text: &[u8]) -> Vec<Candidate> {
             match *lead {
                 Lead::Rule(index) => {
                     if RULES[index].anchor == Anchor::Prefix || at >= searched_to[index] {
-                        searched_to[index] =
-                            by_rule(index, text, at, hit.len(), place, &mut found).max(searched_to[index]);
+                        searched_to[index] = by_rule(index, text, at, place, &mut found).max(searched_to[index]);
                     }
                 }
                 Lead::Name if at >= names_read_to => names_read_to = by_name(text, at, bare, place, &mut found),
@@ -158,9 +168,9 @@ fn without_overlaps(text: &[u8], mut found: Vec<Candidate>) -> Vec<Candidate> {
     kept
 }
 
-fn by_rule(index: usize, text: &[u8], at: usize, len: usize, place: Place, found: &mut Vec<Candidate>) -> usize {
+fn by_rule(index: usize, text: &[u8], at: usize, place: Place, found: &mut Vec<Candidate>) -> usize {
     let rule = &RULES[index];
-    let (ranges, searched_to) = rule.matches(text, at, len);
+    let (ranges, searched_to) = rule.matches(text, at);
     for range in ranges {
         let secret = &text[range.clone()];
         let Outcome::Passes { factor, note } = rule.check.apply(secret) else { continue };
@@ -179,6 +189,7 @@ fn by_rule(index: usize, text: &[u8], at: usize, len: usize, place: Place, found
             severity: if factor < 0.5 { Severity::Low } else { rule.severity },
             confidence: (rule.confidence * factor * staged).min(0.99),
             range,
+            header: 0,
             rank: rule.rank(),
             notes: note.into_iter().collect(),
         });
@@ -226,7 +237,7 @@ fn by_name(text: &[u8], at: usize, bare: bool, place: Place, found: &mut Vec<Can
         let severity = if place.is_staged() { severity.lowered().lowered() } else { severity };
         let long =
             secret.strip_suffix(b"\r").map_or(read.value.clone(), |s| read.value.start..read.value.start + s.len());
-        found.push(Candidate { rule, title, severity, confidence, range: long, rank: 0, notes: vec![why] });
+        found.push(Candidate { rule, title, severity, confidence, range: long, header: 0, rank: 0, notes: vec![why] });
     }
     read_to
 }
@@ -251,6 +262,7 @@ fn by_url(text: &[u8], at: usize, place: Place) -> Option<Candidate> {
         severity,
         confidence: if place.is_staged() { 0.4 } else { 0.75 },
         range,
+        header: 0,
         rank: 1,
         notes: Vec::new(),
     })
@@ -267,7 +279,16 @@ fn by_key(key: keys::Key, place: Place) -> Candidate {
     };
     let (severity, confidence) =
         if place.is_staged() { (severity.lowered().lowered(), confidence * 0.8) } else { (severity, confidence) };
-    Candidate { rule, title, severity, confidence, range: key.range, rank: 4, notes: vec![key.note] }
+    Candidate {
+        rule,
+        title,
+        severity,
+        confidence,
+        range: key.range,
+        header: key.header,
+        rank: 4,
+        notes: vec![key.note],
+    }
 }
 
 /// The scan of one file, which may come in pieces.
@@ -373,12 +394,7 @@ impl FileScan {
             let end_line = line + memchr::memchr_iter(b'\n', secret).count() as u32;
             let from = line_start.max(start.saturating_sub(200));
             let to = line_end.min(candidate.range.end.min(line_end) + 200);
-            let mut masks = vec![start - from..candidate.range.end.min(to) - from];
-            masks.extend(
-                all.iter()
-                    .filter(|c| c.range.start < to && c.range.end > from)
-                    .map(|c| c.range.start.max(from) - from..c.range.end.min(to) - from),
-            );
+            let masks = masks(candidate, &all, from..to);
             self.by_fingerprint.insert(fingerprint.clone(), self.findings.len());
             self.findings.push(Finding {
                 rule: candidate.rule.to_owned(),
@@ -395,6 +411,16 @@ impl FileScan {
             });
         }
     }
+}
+
+/// Where the line part `window` holds secrets, as ranges within it: the finding's own first.
+fn masks(own: &Candidate, all: &[Candidate], window: Range<usize>) -> Vec<Range<usize>> {
+    let others = all.iter().filter(|other| other.range.start < window.end && other.range.end > window.start);
+    let within = |candidate: &Candidate| {
+        let start = (candidate.range.start + candidate.header).clamp(window.start, window.end);
+        start - window.start..candidate.range.end.clamp(start, window.end) - window.start
+    };
+    std::iter::once(own).chain(others).map(within).collect()
 }
 
 fn help(rule: &str) -> &'static str {

@@ -343,6 +343,9 @@ pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, p
     if looks_like_code(value) {
         return Verdict::No("a path, an address or an expression");
     }
+    if is_password_hash(value) {
+        return Verdict::No("the hash of a password");
+    }
     if value.starts_with(b"eyJ") {
         return Verdict::No("JSON in base64, left to the rule for JSON Web Tokens");
     }
@@ -353,6 +356,10 @@ pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, p
         return Verdict::No(why);
     }
     let surprise = measure::surprise(value);
+    let undashed: Vec<u8> = value.iter().copied().filter(|&b| b != b'-').collect();
+    if !is_uuid(value) && undashed.len() < value.len() && measure::alphabet(&undashed) == Alphabet::Hex {
+        return judge_hex(name, &undashed, place);
+    }
     match measure::alphabet(value) {
         Alphabet::Decimal if name != Name::Password || value.len() < 6 => return Verdict::No("a number"),
         Alphabet::Hex => return judge_hex(name, value, place),
@@ -412,7 +419,7 @@ pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, p
 const WORDLIKE: f32 = 4.35;
 
 fn judge_hex(name: Name, value: &[u8], place: Place) -> Verdict {
-    let varied = value.len() >= 24 && value.len() % 2 == 0 && measure::shannon(value) >= 3.0;
+    let varied = value.len() >= 24 && value.len().is_multiple_of(2) && measure::shannon(value) >= 3.0;
     match name {
         _ if !varied => Verdict::No("a short or repetitive hex number"),
         Name::Hint => Verdict::No("hex under a name that need not be secret"),
@@ -420,6 +427,12 @@ fn judge_hex(name: Name, value: &[u8], place: Place) -> Verdict {
         _ if place.is_staged() => Verdict::No("hex in a staged place, as test vectors are"),
         _ => Verdict::Yes(0.7, "a long hex string under the name of a secret"),
     }
+}
+
+/// Hashes as password stores keep them: `$2b$...`, `pbkdf2_sha256$...`, `{SSHA}...`.
+fn is_password_hash(value: &[u8]) -> bool {
+    let dollars = value.iter().filter(|&&b| b == b'$').count();
+    (dollars >= 2 && value.len() >= 30) || value.starts_with(b"{SSHA")
 }
 
 fn is_uuid(value: &[u8]) -> bool {
@@ -556,6 +569,8 @@ mod tests {
             ("api_key", "/etc/keys/api.key"),
             ("password", "password"),
             ("token", "CLIENT_HANDSHAKE_TRAFFIC_SECRET"),
+            ("api_key", "a06b-c462cffae87a"),
+            ("password", "pbkdf2_sha256$10000$LUyhxJjuLwXF$f6Zbpnx1L5dPze8m0itBaHMDyZ"),
         ] {
             assert!(!said(identifier, value, Place::Source), "{identifier} {value}");
         }

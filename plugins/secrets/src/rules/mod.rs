@@ -112,14 +112,13 @@ impl Rule {
         })
     }
 
-    /// Byte ranges of secrets of this form, given that a keyword was seen at `at..at + keyword_len`. For `Near`, the second value
+    /// Byte ranges of secrets of this form, given that a keyword, or its start, was seen at `at`. For `Near`, the second value
     /// is how far the text has been searched, so that the next keyword within it need not be tried.
-    pub(crate) fn matches(&self, text: &[u8], at: usize, keyword_len: usize) -> (Vec<std::ops::Range<usize>>, usize) {
+    pub(crate) fn matches(&self, text: &[u8], at: usize) -> (Vec<std::ops::Range<usize>>, usize) {
         match self.anchor {
             Anchor::Prefix => {
-                let keyword = &text[at..at + keyword_len];
                 let begins_word = at == 0 || !is_word(text[at - 1]) || escaped_before(text, at);
-                let exact = self.keywords.iter().any(|k| k.as_bytes() == keyword);
+                let exact = self.keywords.iter().any(|k| text[at..].starts_with(k.as_bytes()));
                 if !begins_word || !exact {
                     return (Vec::new(), at);
                 }

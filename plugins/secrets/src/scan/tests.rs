@@ -172,11 +172,29 @@ fn stand_ins_and_look_alikes_are_left_alone() {
 }
 
 #[test]
+fn what_stays_in_memory_is_small() {
+    assert!(LEADS.automaton.memory_usage() < 450_000, "{} bytes", LEADS.automaton.memory_usage());
+}
+
+#[test]
 fn places_are_exact() {
     let text = format!("one\ntwo\n  token = '{}'\n", random(1, 32, ALNUM));
     let finding = &scan_text("a.py", &text)[0];
     assert_eq!((finding.line, finding.column, finding.evidence.end_line), (3, 12, 3));
     assert_eq!(finding.evidence.length, 32);
+}
+
+#[test]
+fn the_header_of_a_key_is_shown_and_its_body_is_not() {
+    let words = ["PRIVATE", "KEY"].join(" ");
+    let dashes = "-".repeat(5);
+    let body = random(1, 200, ALNUM);
+    let one_line =
+        scan_text("a.py", &format!("k = '{dashes}BEGIN {words}{dashes}\\n{body}\\n{dashes}END {words}{dashes}'"));
+    assert!(one_line[0].excerpt.starts_with(&format!("k = '{dashes}BEGIN {words}{dashes}")), "{}", one_line[0].excerpt);
+    assert!(!one_line[0].excerpt.contains(&body[..5]));
+    let lines = scan_text("a.pem", &format!("{dashes}BEGIN {words}{dashes}\n{body}\n{dashes}END {words}{dashes}\n"));
+    assert_eq!(lines[0].excerpt, format!("{dashes}BEGIN {words}{dashes}"));
 }
 
 #[test]
