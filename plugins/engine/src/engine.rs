@@ -1,5 +1,6 @@
 //! One script from its source to its result: check it, start it, answer it until it ends. This is the only file that
-//! holds JavaScript values; what they ask for leaves through [`crate::bridge`].
+//! holds JavaScript values; what they ask for leaves through [`crate::bridge`]. The functions that a script sees are
+//! JavaScript themselves: `prelude.js`, compiled into this file and run before any script.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,8 +23,13 @@ use crate::{frames, hints, json, options};
 /// it for the batches that cross the border.
 const MEMORY_BYTES_MAX: usize = 192 << 20;
 
-/// Stack of the C code under JavaScript: past it, the script gets a RangeError that it can catch.
-const STACK_BYTES_MAX: usize = 256 << 10;
+/// Stack of the C code under JavaScript: past it, the script gets a RangeError that it can catch. About a thousand nested
+/// calls. As a component this bounds the part of the stack that has addresses; the flags in Cargo.toml make it large
+/// enough, beside the part that has none, to be the first of the two to run out.
+const STACK_BYTES_MAX: usize = 288 << 10;
+
+/// Growth of the heap before the cycle collector runs for the first time; most scripts end before that.
+const COLLECT_AFTER_BYTES: usize = 8 << 20;
 
 const PRELUDE: &str = include_str!("prelude.js");
 
@@ -92,6 +98,7 @@ impl Engine {
         let runtime = Runtime::new().map_err(failed)?;
         runtime.set_memory_limit(MEMORY_BYTES_MAX);
         runtime.set_max_stack_size(STACK_BYTES_MAX);
+        runtime.set_gc_threshold(COLLECT_AFTER_BYTES);
         runtime.set_loader(NoModules, NoModules);
         let context = Context::full(&runtime).map_err(failed)?;
         let outbox = Rc::new(RefCell::new(Outbox::default()));

@@ -86,7 +86,7 @@ fn subschema(schema: &Value, path: &str, top: bool) -> Result<(), String> {
         return Err(format!("{path}.required must be an array of property names"));
     }
     if let Some(choices) = fields.get("enum")
-        && !choices.as_array().is_some_and(|choices| !choices.is_empty())
+        && choices.as_array().is_none_or(Vec::is_empty)
     {
         return Err(format!("{path}.enum must be an array of at least one value"));
     }

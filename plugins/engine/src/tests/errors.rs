@@ -79,7 +79,7 @@ fn a_brace_too_many_or_too_few_is_explained() {
         assert!(run(body).requests.is_empty());
     }
     for body in
-        ["if (args) {\n  log(1)\n", "log((1\n", "log([1, 2", "return {", "while (1) { if (2) {}", "/* never"]
+        ["if (args) {\n  log(1)\n", "log((1\n", "log([1, 2", "return {", "while (1) { if (2) {}", "log(1) /* never"]
     {
         let fault = check(body).expect_err(body);
         assert_eq!(fault.kind, Kind::Syntax);

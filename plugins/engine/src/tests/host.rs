@@ -39,14 +39,13 @@ impl Run {
 
     /// Prompts and options of the agents, in order.
     pub(super) fn agents(&self) -> Vec<(&str, Value)> {
-        let agent = |request: &'_ Request| match &request.action {
-            Action::Agent { prompt, options } => {
-                Some((prompt.clone(), serde_json::from_str(options).expect("options are JSON")))
+        let mut found = Vec::new();
+        for request in &self.requests {
+            if let Action::Agent { prompt, options } = &request.action {
+                found.push((prompt.as_str(), serde_json::from_str(options).expect("options are JSON")));
             }
-            _ => None,
-        };
-        let found: Vec<(String, Value)> = self.requests.iter().filter_map(agent).collect();
-        found.into_iter().map(|(prompt, options)| (&*prompt.leak(), options)).collect()
+        }
+        found
     }
 }
 
