@@ -12,6 +12,12 @@ use wasip2::filesystem::types::{
 /// Asked for at once. Hosts give less; each answer says whether the file ended.
 const READ_BYTES: u64 = 1 << 20;
 
+/// What hosts give at once, as far as is known; a shorter piece is probably a file's last.
+const SHORT_BYTES: u64 = 64 << 10;
+
+/// Asked for to learn that a file has ended.
+const PROBE_BYTES: u64 = 512;
+
 #[derive(Debug)]
 pub(super) struct Preopen {
     pub(super) name: String,
@@ -122,10 +128,11 @@ impl Handle {
     }
 
     pub(super) fn read_whole(&self, bytes: &mut Vec<u8>, limit: u64) -> io::Result<bool> {
+        let mut ask_bytes = READ_BYTES;
         loop {
-            let left = limit.saturating_add(1) - bytes.len() as u64;
-            let piece = usize::try_from(left.min(READ_BYTES)).unwrap_or(usize::MAX);
-            let ended = self.read_at(bytes.len() as u64, piece, bytes)?;
+            let had = bytes.len() as u64;
+            let left = limit.saturating_add(1) - had;
+            let ended = self.read_at(had, left.min(ask_bytes) as usize, bytes)?;
             if bytes.len() as u64 > limit {
                 bytes.truncate(limit as usize);
                 return Ok(false);
@@ -133,6 +140,10 @@ impl Handle {
             if ended {
                 return Ok(true);
             }
+            // A short answer is nearly always the last one. Hosts clear as much memory as they are asked for, so the
+            // question that makes sure is a small one.
+            let short = bytes.len() as u64 - had < SHORT_BYTES;
+            ask_bytes = if short { PROBE_BYTES } else { READ_BYTES };
         }
     }
 
