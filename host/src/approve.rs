@@ -1,5 +1,6 @@
 //! Asks the person at the terminal. Where there is no person, the answer is no; no text from a model, script or file can
 //! answer, because the question goes to the terminal device itself and nothing else.
+#![allow(clippy::disallowed_methods, reason = "this file is meant to touch the world: it opens the terminal")]
 
 use crate::terminal::line;
 use std::fs::File;

@@ -6,6 +6,7 @@ pub mod approve;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
+pub mod disk;
 pub mod exit;
 pub mod paths;
 pub mod progress;

@@ -1,5 +1,9 @@
 //! Where Vespiary keeps its own things: state (the ledger) and cache (compiled code), by the XDG rules, or all below
 //! `VESPIARY_HOME`. Directories are created for their owner alone. What is in them belongs to the pillars.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this file is meant to touch the file system: it makes our own directories"
+)]
 
 use crate::exit::Trouble;
 use std::ffi::OsString;

@@ -3,6 +3,7 @@
 use crate::approve::{AtTerminal, Quietly};
 use crate::catalog::Shelf;
 use crate::cli::Permissions;
+use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use vespiary_kernel::capability::Capability;
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::RunId;
-use vespiary_kernel::policy::Policy;
+use vespiary_kernel::policy::{Denial, Policy};
 use vespiary_kernel::ports::Catalog;
 use vespiary_kernel::quota::{Capacity, Pool};
 use vespiary_ledger::ledger::Ledger;
@@ -101,16 +102,13 @@ pub fn new_run_id() -> Result<RunId, Trouble> {
 
 /// The project directory, absolute and readable.
 pub fn project(dir: &Path) -> Result<PathBuf, Trouble> {
-    let wrong = |error: std::io::Error| {
+    disk::directory(dir).map_err(|error| {
         Trouble::usage(
             format!("the directory {} cannot be used", dir.display()),
             error,
             "name a directory that you can read with --dir PATH",
         )
-    };
-    let root = dir.canonicalize().map_err(wrong)?;
-    std::fs::read_dir(&root).map_err(wrong)?;
-    Ok(root)
+    })
 }
 
 /// What a person granted, and the rules they set above it.
@@ -152,7 +150,13 @@ impl Trouble {
             Failure::Failed(_) => "correct what it names and call again".into(),
             Failure::Unrecorded(_) | Failure::Host(_) => "run `vespiary doctor` to check this machine".into(),
         };
-        Trouble { what: doing.to_owned(), why: failure.to_string(), next, exit: Exit::of_failure(failure) }
+        let why = match failure {
+            // The hint stands on a line of its own.
+            Failure::Denied(denial) => Failure::Denied(Denial { hint: String::new(), ..denial.clone() }).to_string(),
+            other => other.to_string(),
+        };
+        let why = why.trim_end_matches(" ()").to_owned();
+        Trouble { what: doing.to_owned(), why, next, exit: Exit::of_failure(failure) }
     }
 }
 
@@ -180,6 +184,16 @@ mod tests {
         assert_eq!(permissions(&given, defaults()).0.to_string(), "read:., tool:*");
         given.only = true;
         assert_eq!(permissions(&given, defaults()).0.to_string(), "read:src");
+    }
+
+    #[test]
+    fn a_denial_says_each_thing_once() {
+        let denial = Denial { needed: "write:.".into(), held: "read:.".into(), hint: "grant it".into(), rule: None };
+        let trouble = Trouble::of_failure("x", &Failure::Denied(denial));
+        assert_eq!(
+            (trouble.why.as_str(), trouble.next.as_str()),
+            ("denied: needs write:.; the grant has read:.", "grant it")
+        );
     }
 
     #[test]

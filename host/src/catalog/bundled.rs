@@ -2,6 +2,7 @@
 //! (`build.rs`), so starting need not hash them; `vespiary doctor` does.
 
 use super::{Entry, Origin};
+use crate::disk;
 use crate::exit::Trouble;
 use std::borrow::Cow;
 use std::path::Path;
@@ -38,7 +39,7 @@ fn entry(bundled: &Bundled, fresh: Option<&Path>) -> Result<Entry, Trouble> {
         None => (Cow::Borrowed(bundled.component), Digest::from_bytes(bundled.sha256)),
         Some(dir) => {
             let path = dir.join(format!("{}.wasm", manifest.name));
-            let bytes = std::fs::read(&path).map_err(|error| {
+            let bytes = disk::read(&path, u64::MAX).map_err(|error| {
                 Trouble::usage(format!("{} cannot be read", path.display()), error, format!("unset {OVERRIDE}"))
             })?;
             let digest = Digest::of(&bytes);

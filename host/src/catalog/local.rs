@@ -2,10 +2,10 @@
 //! is the sandbox's to judge, and nothing of it is compiled before it is called.
 
 use super::{Entry, Origin};
+use crate::disk;
 use crate::exit::Trouble;
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vespiary_kernel::ids::Digest;
@@ -18,7 +18,7 @@ const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
 /// Read the component at `path` and the manifest beside it: `NAME.toml` for `NAME.wasm`, or else `plugin.toml`.
 pub(super) fn load(path: &Path) -> Result<Entry, Trouble> {
-    let component = read(path, COMPONENT_BYTES_MAX).map_err(|error| {
+    let component = disk::read(path, COMPONENT_BYTES_MAX).map_err(|error| {
         Trouble::usage(
             format!("the plugin {} cannot be loaded", path.display()),
             error,
@@ -48,19 +48,14 @@ pub(super) fn load(path: &Path) -> Result<Entry, Trouble> {
 fn manifest_beside(path: &Path) -> Result<(PathBuf, String), Trouble> {
     let candidates = [path.with_extension("toml"), path.with_file_name("plugin.toml")];
     for candidate in &candidates {
-        match read(candidate, MANIFEST_BYTES_MAX) {
-            Ok(bytes) => {
-                let text = String::from_utf8(bytes).map_err(|error| {
-                    Trouble::usage(format!("{} was refused", candidate.display()), error, "save the manifest as UTF-8")
-                })?;
-                return Ok((candidate.clone(), text));
-            }
+        match disk::read_text(candidate, MANIFEST_BYTES_MAX) {
+            Ok(text) => return Ok((candidate.clone(), text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 return Err(Trouble::usage(
                     format!("{} cannot be read", candidate.display()),
                     error,
-                    "make it readable, or remove it",
+                    "make it a readable file in UTF-8, or remove it",
                 ));
             }
         }
@@ -72,18 +67,8 @@ fn manifest_beside(path: &Path) -> Result<(PathBuf, String), Trouble> {
     ))
 }
 
-fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells too long from just long enough, also where the file grows or is a device.
-    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {bytes_max} bytes")));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set up what they look at")]
 mod tests {
     use super::*;
 

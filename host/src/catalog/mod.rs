@@ -127,6 +127,7 @@ impl Catalog for Shelf {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set up what they look at")]
 mod tests {
     use super::*;
 

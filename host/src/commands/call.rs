@@ -6,14 +6,15 @@
 use super::{print_json, print_out};
 use crate::catalog::Shelf;
 use crate::cli::CallArgs;
+use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
 use crate::report::pretty;
 use crate::terminal::{json, line};
 use crate::wiring::{self, Host};
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use vespiary_kernel::call::{Artifact, Ending, Failure, Keep, LogLine, Outcome, ToolCall, Usage};
 use vespiary_kernel::capability::{Capability, ToolPattern};
@@ -144,21 +145,22 @@ fn arguments(text: &str) -> Result<Json, Trouble> {
             r#"give a JSON object, for example '{"path": "README.md"}', or - for standard input, or @FILE"#,
         )
     };
-    let read = |from: &mut dyn Read| -> io::Result<String> {
-        let mut text = String::new();
-        from.take(ARGUMENTS_BYTES_MAX).read_to_string(&mut text)?;
-        Ok(text)
-    };
     let text = match text.strip_prefix('@') {
-        Some(file) => read(&mut File::open(file).map_err(|e| wrong(&format!("{file}: {e}")))?),
-        None if text == "-" => read(&mut io::stdin().lock()),
-        None => Ok(text.to_owned()),
+        Some(file) => {
+            disk::read_text(Path::new(file), ARGUMENTS_BYTES_MAX).map_err(|e| wrong(&format!("{file}: {e}")))?
+        }
+        None if text == "-" => {
+            let bytes = disk::bounded(io::stdin().lock(), ARGUMENTS_BYTES_MAX).map_err(|e| wrong(&e))?;
+            String::from_utf8(bytes).map_err(|e| wrong(&e))?
+        }
+        None => text.to_owned(),
     };
-    let json = Json::parse(text.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
+    let json = Json::parse(text).map_err(|e| wrong(&e))?;
     if json.as_str().trim_start().starts_with('{') { Ok(json) } else { Err(wrong(&"they are JSON, and not an object")) }
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set up what they look at")]
 mod tests {
     use super::*;
 

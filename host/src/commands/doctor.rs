@@ -5,13 +5,14 @@
 use super::{print_json, print_out};
 use crate::catalog::Shelf;
 use crate::cli::Output;
+use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
 use crate::report::{count, thousands};
 use crate::terminal::{Style, plain};
 use crate::wiring;
 use serde::Serialize;
-use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use vespiary_ledger::ledger::Ledger;
 use vespiary_sandbox::{Allocator, Sandbox};
@@ -110,7 +111,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 fn memory() -> Check {
-    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_kib(&text));
+    let available = disk::read_text(Path::new("/proc/meminfo"), 1 << 20).ok().and_then(|text| available_kib(&text));
     match available {
         Some(kib) if kib >= 512 << 10 => Check::ok("memory", format!("{} MiB available", thousands(kib >> 10))),
         Some(kib) => Check::warn(
@@ -129,7 +130,9 @@ fn available_kib(meminfo: &str) -> Option<u64> {
 
 fn maps() -> Check {
     let needed = wiring::capacity_of_fleet().cells() as u64 * MAPS_A_CELL;
-    let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let limit = disk::read_text(Path::new("/proc/sys/vm/max_map_count"), 64)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
     match limit {
         Some(limit) if limit >= 2 * needed => {
             Check::ok("memory maps", format!("{} allowed, {} needed", thousands(limit), thousands(needed)))

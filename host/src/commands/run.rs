@@ -7,6 +7,7 @@
 use super::{print_json, print_out};
 use crate::catalog::Shelf;
 use crate::cli::RunArgs;
+use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
 use crate::progress::Display;
@@ -18,8 +19,7 @@ use crate::terminal::{Style, clipped, line, plain};
 use crate::wiring::{self, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
@@ -85,7 +85,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Trouble> {
         && matches!(&ended.error, Some(RunError::Script(e)) if matches!(e.kind, ErrorKind::Syntax | ErrorKind::Meta))
     {
         if out_is_new {
-            let _ = std::fs::remove_dir(&args.out);
+            disk::remove_if_empty(&args.out);
         }
         return Err(failure(args, &workflow.source, &ended));
     }
@@ -123,7 +123,7 @@ async fn listen(stop: Stop) {
 
 /// What the ledger tells of the run, or, where it can no longer be read, what the driver does.
 fn report(host: &Host, id: &RunId, ended: &RunReport) -> Report {
-    let mut folding = Record::new(id.clone());
+    let mut folding = Record::fold(id.clone());
     let read = host.ledger.reader().and_then(|reader| {
         for event in reader.events(id)? {
             let event = event?;
@@ -302,29 +302,16 @@ fn script(path: &Path) -> Result<String, Trouble> {
         }
         names => format!("name a workflow: a JavaScript file, for example {}", names.join(" or ")),
     };
-    let file = File::open(path).map_err(|error| trouble(&error, examples()))?;
-    let mut bytes = Vec::new();
-    file.take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| trouble(&error, examples()))?;
-    if bytes.len() as u64 > SCRIPT_BYTES_MAX {
-        return Err(trouble(
-            &format!("it is larger than {SCRIPT_BYTES_MAX} bytes"),
-            "split it, or pass data in --args".into(),
-        ));
-    }
-    String::from_utf8(bytes).map_err(|error| trouble(&error, "save it as UTF-8".into()))
+    disk::read_text(path, SCRIPT_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => trouble(&error, "split it, or pass data in --args".into()),
+        io::ErrorKind::InvalidData => trouble(&error, "save it as UTF-8".into()),
+        _ => trouble(&error, examples()),
+    })
 }
 
 /// Workflows that lie in `examples/` here.
 fn examples() -> Vec<String> {
-    let entries = std::fs::read_dir("examples").into_iter().flatten().filter_map(Result::ok);
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "js"))
-        .map(|path| path.display().to_string())
-        .collect();
-    names.sort();
-    names.truncate(5);
-    names
+    disk::files_with(Path::new("examples"), "js").iter().take(5).map(|path| path.display().to_string()).collect()
 }
 
 /// `{dir: "."}`, then `--args`, then each `--arg`.

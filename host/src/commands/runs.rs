@@ -112,7 +112,7 @@ pub(super) fn show(id: &RunId, show: Show, output: Output) -> Result<Exit, Troub
         Some(Verdict::Broken(_)) => Exit::Failed,
         _ => Exit::Done,
     };
-    let mut folding = Record::new(run.id.clone());
+    let mut folding = Record::fold(run.id.clone());
     let mut listed = Vec::new();
     for recorded in reader.events(&run.id)? {
         let recorded = recorded?;

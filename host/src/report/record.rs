@@ -107,7 +107,7 @@ pub struct Count {
 
 impl Record {
     /// Start from nothing known but the id.
-    pub fn new(id: RunId) -> Folding {
+    pub fn fold(id: RunId) -> Folding {
         let record = Self {
             id,
             version: String::new(),
@@ -245,7 +245,7 @@ pub(super) mod tests {
 
     pub(in crate::report) fn sample() -> Record {
         let payload = || Payload::Value(Json::null());
-        let mut folding = Record::new("20261121-050000-abcdef".parse().unwrap());
+        let mut folding = Record::fold("20261121-050000-abcdef".parse().unwrap());
         let started = Event::RunStarted {
             version: "0.1.0".into(),
             title: "audit <& co>".into(),
@@ -316,7 +316,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_run_cut_short_still_reads() {
-        let mut folding = Record::new("r".parse().unwrap());
+        let mut folding = Record::fold("r".parse().unwrap());
         folding.add(7, Event::Phase { title: "list".into() });
         let record = folding.finish();
         assert_eq!((record.status, record.phases.len()), (RunStatus::Running, 1));

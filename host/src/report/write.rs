@@ -1,5 +1,6 @@
 //! Puts the three files into the output directory. Each appears whole or not at all: it is written beside its place and
 //! renamed into it.
+#![allow(clippy::disallowed_methods, reason = "this file is meant to touch the file system: it writes the report")]
 
 use super::{Report, html, markdown, sarif};
 use crate::exit::Trouble;

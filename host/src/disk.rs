@@ -1,0 +1,73 @@
+//! Reading what people name: files up to a size, directories that must be there. One of the few files here that touch the
+//! file system; `paths` keeps our own directories, `report::write` writes reports. Nothing here knows what it reads.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this file is meant to touch the file system: it reads what a person named"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// The content of a file of at most `bytes_max` bytes. A longer one is an error, also where it grows or is a device.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    bounded(File::open(path)?, bytes_max)
+}
+
+/// The same, as text.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    String::from_utf8(read(path, bytes_max)?)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// Whatever `source` gives, up to `bytes_max` bytes.
+pub fn bounded(source: impl io::Read, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells too long from just long enough.
+    source.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The absolute form of a directory that can be read.
+pub fn directory(path: &Path) -> io::Result<PathBuf> {
+    let path = path.canonicalize()?;
+    fs::read_dir(&path)?;
+    Ok(path)
+}
+
+/// Files in `dir` whose names end in `.extension`, sorted; none where there is no such directory.
+pub fn files_with(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    paths.sort();
+    paths
+}
+
+/// Remove a directory if there is nothing in it.
+pub fn remove_if_empty(dir: &Path) {
+    // It was made for something that did not happen; where it cannot be removed it does no harm.
+    let _ = fs::remove_dir(dir);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_exact_and_holds_for_devices() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "1234").unwrap();
+        assert_eq!(read(file.path(), 4).unwrap(), b"1234");
+        assert_eq!(read(file.path(), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(read(Path::new("/dev/zero"), 1_000).is_err());
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(directory(file.path()).is_err());
+    }
+}
