@@ -9,9 +9,12 @@ use crate::cell::Cell;
 use crate::imports::Imports;
 use crate::precompiled;
 use crate::text;
+use crate::walls::time_hit;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::plugin::Kind;
@@ -40,7 +43,14 @@ struct Shared {
     engine: Engine,
     source: Arc<dyn Catalog>,
     cache: Option<Cache>,
-    bytes_max: u64,
+    limits: CompileLimits,
+}
+
+/// What a component may cost before its first call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CompileLimits {
+    pub(crate) bytes_max: u64,
+    pub(crate) time_max: Duration,
 }
 
 impl Entry {
@@ -55,8 +65,8 @@ impl Entry {
 }
 
 impl Components {
-    pub(crate) fn new(engine: Engine, source: Arc<dyn Catalog>, cache: Option<Cache>, bytes_max: u64) -> Self {
-        Self { shared: Arc::new(Shared { engine, source, cache, bytes_max }), met: RwLock::default() }
+    pub(crate) fn new(engine: Engine, source: Arc<dyn Catalog>, cache: Option<Cache>, limits: CompileLimits) -> Self {
+        Self { shared: Arc::new(Shared { engine, source, cache, limits }), met: RwLock::default() }
     }
 
     /// The component `digest`, linked as `kind`. The first caller compiles, the others wait for it.
@@ -75,7 +85,7 @@ impl Components {
             match self.load(*digest).await {
                 Ok(component) => Ok(link(&self.shared.engine, &component, kind, imports)),
                 // A component that cannot run never can; a host that failed may do better next time.
-                Err(failure @ Failure::Unrunnable(_)) => Ok(Err(failure)),
+                Err(failure @ (Failure::Unrunnable(_) | Failure::Limit(_))) => Ok(Err(failure)),
                 Err(failure) => Err(failure),
             }
         };
@@ -84,20 +94,25 @@ impl Components {
     }
 
     async fn load(&self, digest: Digest) -> Result<Component, Failure> {
-        let shared = Arc::clone(&self.shared);
-        match tokio::task::spawn_blocking(move || shared.load(&digest)).await {
-            Ok(loaded) => loaded,
-            Err(died) => Err(Failure::Host(format!("compiling component {} failed: {died}", digest.short()))),
-        }
+        self.aside(move |shared| shared.load(&digest)).await
     }
 
     /// The interfaces and functions the component in `bytes` imports, in its order. Compiles it; the result is not kept.
     pub(crate) async fn imports(&self, bytes: Vec<u8>) -> Result<Vec<String>, Failure> {
-        let shared = Arc::clone(&self.shared);
-        let read = move || shared.compile(&bytes).map(|component| import_names(&shared.engine, &component));
-        match tokio::task::spawn_blocking(read).await {
-            Ok(names) => names,
-            Err(died) => Err(Failure::Host(format!("compiling the component failed: {died}"))),
+        self.aside(move |shared| Ok(import_names(&shared.engine, &shared.compile(&bytes)?))).await
+    }
+
+    /// Do `work` on a thread that drives no cells, for as long as compiling may take.
+    async fn aside<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<R, Failure> + Send + 'static,
+    ) -> Result<R, Failure> {
+        let (shared, limit) = (Arc::clone(&self.shared), self.shared.limits.time_max);
+        let started = Instant::now();
+        match timeout(limit, tokio::task::spawn_blocking(move || work(&shared))).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(died)) => Err(Failure::Host(format!("compiling a component failed: {died}"))),
+            Err(_) => Err(Failure::Limit(time_hit("compile-time-ms", limit, started.elapsed()))),
         }
     }
 }
@@ -130,7 +145,7 @@ impl Shared {
     }
 
     fn compile(&self, bytes: &[u8]) -> Result<Component, Failure> {
-        check(bytes, self.bytes_max)?;
+        check(bytes, self.limits.bytes_max)?;
         Component::from_binary(&self.engine, bytes)
             .map_err(|error| Failure::Unrunnable(text::cause(format!("it does not compile: {error:#}"))))
     }

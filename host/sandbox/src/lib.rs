@@ -23,12 +23,13 @@ pub use cache::CacheRefused;
 pub use engine::Allocator;
 
 use crate::cache::Cache;
-use crate::components::Components;
+use crate::components::{CompileLimits, Components};
 use crate::engine::Ticker;
 use crate::imports::Imports;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::Outcome;
@@ -48,12 +49,21 @@ pub struct SandboxConfig {
     pub components: Arc<dyn Catalog>,
     /// The largest component that is compiled, bytes.
     pub component_bytes_max: u64,
+    /// The longest a component may take to compile. The compiler cannot be interrupted: past this the call ends and the
+    /// component is not tried again, while the work begun runs out on its own thread.
+    pub compile_time_max: Duration,
 }
 
 impl SandboxConfig {
-    /// No cache, and components of up to 64 MiB.
+    /// No cache, components of up to 64 MiB, two minutes to compile one.
     pub fn new(capacity: Capacity, components: Arc<dyn Catalog>) -> Self {
-        Self { capacity, cache_dir: None, components, component_bytes_max: 64 << 20 }
+        Self {
+            capacity,
+            cache_dir: None,
+            components,
+            component_bytes_max: 64 << 20,
+            compile_time_max: Duration::from_secs(120),
+        }
     }
 }
 
@@ -101,6 +111,7 @@ impl Sandbox {
     /// are first called. Cells need a Tokio runtime with time enabled; file operations block its threads.
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let wrong = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
+        let limits = CompileLimits { bytes_max: config.component_bytes_max, time_max: config.compile_time_max };
         let (engine, allocator) = engine::build(config.capacity).map_err(wrong)?;
         let (cache, cache_refused) = match config.cache_dir.map(|dir| Cache::open(&dir, &engine)).transpose() {
             Ok(cache) => (cache, None),
@@ -108,7 +119,7 @@ impl Sandbox {
         };
         Ok(Self {
             imports: Imports::new(&engine).map_err(wrong)?,
-            components: Components::new(engine.clone(), config.components, cache, config.component_bytes_max),
+            components: Components::new(engine.clone(), config.components, cache, limits),
             allocator,
             cache_refused,
             describing: Semaphore::new(describe::AT_ONCE),

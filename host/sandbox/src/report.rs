@@ -322,6 +322,17 @@ mod tests {
         assert_eq!(texts, ["one", "two", "\\u{1b}[2Jth", "!!!"]);
     }
 
+    #[test]
+    fn output_past_the_quota_traps_and_says_why() {
+        let report = Report::new(&Quota { log_bytes_max: 100, ..Quota::default() });
+        let mut out = report.stream(Level::Info);
+        out.write(Bytes::from_static(&[b'x'; 100])).unwrap();
+        assert!(report.log_over().is_none());
+        assert!(matches!(out.write(Bytes::from_static(b"y")), Err(StreamError::Trap(_))));
+        let over = report.log_over().expect("the cause is kept");
+        assert_eq!((over.quota.as_str(), over.limit, over.used), ("log-bytes", 100, 101));
+    }
+
     fn cell(artifact_bytes_max: u64) -> Cell {
         let quota = Quota { artifact_bytes_max, ..Quota::default() };
         Cell::empty(&quota, crate::cell::Senses::Real, Default::default())

@@ -3,6 +3,7 @@
 use crate::guest::{agent, echo, spinning_agent, tool};
 use crate::nest::{Guests, Nest, ROOM, failure, limit, trap, value};
 use std::sync::Arc;
+use std::time::Duration;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::quota::Capacity;
 use vespiary_sandbox::describe::Description;
@@ -75,6 +76,16 @@ async fn what_is_no_tool_plugin_is_refused_with_a_reason() {
         ..SandboxConfig::new(ROOM, Arc::new(Guests::default().with("g", "tools", echo(), "")))
     };
     assert!(unrunnable(failure(&Nest::built(config).call("g.x", "{}").await)).contains("at most 100"));
+}
+
+#[tokio::test]
+async fn a_component_that_compiles_for_too_long_is_given_up() {
+    let guests = Arc::new(Guests::default().with("g", "tools", echo(), ""));
+    let config = SandboxConfig { compile_time_max: Duration::ZERO, ..SandboxConfig::new(ROOM, guests) };
+    let nest = Nest::built(config);
+    for _ in 0..2 {
+        assert_eq!(limit(&nest.call("g.x", "{}").await).quota, "compile-time-ms");
+    }
 }
 
 #[tokio::test]

@@ -76,7 +76,6 @@ async fn tables_are_counted() {
     let grow = "(if (i32.eq (table.grow $t (ref.null func) (i32.const 2000)) (i32.const -1)) (then unreachable))
         (call $ok (local.get $args) (local.get $args-len))";
     let guest = |quota: &str| nest("(table $t 10 funcref)", grow, quota);
-    // The table has to stand after imports; the fields of a module may come in this order as nothing is imported.
     assert_eq!(limit(&guest("table-elements-max = 1000").call("g.x", "{}").await).quota, "table-elements");
     assert_eq!(value(&guest("").call("g.x", "{}").await), "{}");
 }
@@ -120,6 +119,12 @@ async fn empty_lines_and_progress_are_not_free() {
     assert_eq!(limit(&nest(LOG, lines, "log-bytes-max = 10000").call("g.x", "{}").await).quota, "log-bytes");
     let steps = "(loop $more (call $progress (i64.const 1) (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0)) (br $more)) (unreachable)";
     assert_eq!(limit(&nest(PROGRESS, steps, "log-bytes-max = 10000").call("g.x", "{}").await).quota, "log-bytes");
+}
+
+#[tokio::test]
+async fn handles_are_counted() {
+    let hoard = "(loop $more (drop (call $subscribe (i64.const 1))) (br $more)) (unreachable)";
+    assert_eq!(limit(&nest(SLEEP, hoard, "").call("g.x", "{}").await).quota, "open-handles");
 }
 
 #[tokio::test]
