@@ -3,6 +3,7 @@
 //! cell holds what it holds.
 
 mod listing;
+mod patterns;
 mod reading;
 mod writing;
 

@@ -1,12 +1,19 @@
 //! What there is: one directory, a whole tree, or what matches patterns.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use vespiary_sdk::fs::{FileType, clean};
+use crate::patterns::Patterns;
+use std::io::ErrorKind;
+use vespiary_sdk::fs::{self, FileType, clean};
 use vespiary_sdk::prelude::*;
-use vespiary_sdk::walk::{self, Options, Skipped, Step};
+use vespiary_sdk::walk::{Options, Skipped, Step, Walk, walk};
 
 /// Entries given when the caller names no limit.
 const LIMIT: usize = 50_000;
+
+/// Bytes an answer may hold. Well below what a call may return, so that a caller gets a cut list, not none.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// What an entry takes in an answer besides its path, about.
+const ENTRY_BYTES: usize = 48;
 
 /// What kind of thing an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,13 +53,13 @@ pub struct Entry {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listing {
     /// In the order of a depth-first walk, names sorted.
     pub entries: Vec<Entry>,
     /// What could not be looked at, and why.
     pub skipped: Vec<Skipped>,
-    /// Whether the limit cut the list.
+    /// Whether a limit cut the list: ask for less of the tree at once.
     pub truncated: bool,
 }
 
@@ -66,7 +73,7 @@ pub struct ListArgs {
     /// Go into directories, too.
     #[serde(default)]
     pub recursive: bool,
-    /// With `recursive`: how many levels; 1 is the directory itself.
+    /// How many levels with `recursive`, which is not needed beside it; 1 is the directory's own entries.
     pub depth: Option<usize>,
     /// List names that begin with a dot.
     #[serde(default)]
@@ -91,7 +98,7 @@ pub struct GlobArgs {
     /// Directory to start from, relative to the project.
     #[serde(default = "here")]
     pub path: String,
-    /// Match names that begin with a dot, too.
+    /// Match names that begin with a dot, too. On by itself where a pattern names one, as `.github/**` does.
     #[serde(default)]
     pub hidden: bool,
     /// Leave out what `.gitignore` and `.ignore` name.
@@ -119,52 +126,46 @@ pub fn list(args: ListArgs) -> Result<Listing> {
     if args.depth == Some(0) {
         return Err(Error::invalid("depth is 0; 1 lists the directory itself"));
     }
-    let depth_max = if args.recursive { args.depth } else { Some(1) };
+    let depth_max = if args.recursive { args.depth } else { args.depth.or(Some(1)) };
     let options = Options { ignore: args.ignore, hidden: args.hidden, depth_max };
-    gather(&args.path, options, args.sizes, args.limit, |_, _| true)
+    gather(walk(&args.path, options)?, args.sizes, args.limit, |_, _| true)
 }
 
-/// Find files by patterns, ignore rules honoured.
+/// Find files by patterns, ignore rules honoured. Gives regular files; links are not followed.
 #[tool]
 pub fn glob(args: GlobArgs) -> Result<Listing> {
-    let patterns = compile(&args.patterns)?;
+    let patterns = Patterns::new(&args.patterns)?;
     let start = clean(&args.path)?;
-    let options = Options { ignore: args.ignore, hidden: args.hidden, depth_max: None };
-    gather(&args.path, options, args.sizes, args.limit, |path, kind| {
-        let below = match start.as_str() {
-            "." => path,
-            start => path.strip_prefix(start).map_or(path, |rest| rest.trim_start_matches('/')),
-        };
-        kind == Kind::File && patterns.is_match(below)
-    })
+    let root = clean(format!("{start}/{}", patterns.root))?;
+    let hidden = args.hidden || patterns.hidden;
+    let options = Options { ignore: args.ignore, hidden, depth_max: patterns.depth_max };
+    let steps = match walk(&root, options) {
+        // The caller named the start, and it must be there; a pattern may well name nothing.
+        Err(error) if root != start && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            fs::metadata(&start)?;
+            return Ok(Listing::default());
+        }
+        steps => steps?,
+    };
+    gather(steps, args.sizes, args.limit, |path, kind| kind == Kind::File && patterns.match_path(below(path, &start)))
 }
 
-fn compile(patterns: &[String]) -> Result<GlobSet> {
-    if patterns.is_empty() {
-        return Err(Error::invalid("patterns is empty; give at least one, for example \"**/*.rs\""));
+/// `path` as seen from `start`; both in plain form.
+fn below<'a>(path: &'a str, start: &str) -> &'a str {
+    match start {
+        "." => path,
+        start => path.strip_prefix(start).unwrap_or(path).trim_start_matches('/'),
     }
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        // A pattern without a slash is about the name, wherever it is.
-        let anywhere = if pattern.contains('/') { pattern.clone() } else { format!("**/{pattern}") };
-        let glob = GlobBuilder::new(&anywhere).literal_separator(true).build();
-        set.add(glob.map_err(|error| Error::invalid(format!("pattern {pattern:?}: {}", error.kind())))?);
-    }
-    set.build().map_err(|error| Error::invalid(error.to_string()))
 }
 
-fn gather(
-    start: &str,
-    options: Options,
-    sizes: bool,
-    limit: Option<usize>,
-    wanted: impl Fn(&str, Kind) -> bool,
-) -> Result<Listing> {
+fn gather(steps: Walk, sizes: bool, limit: Option<usize>, wanted: impl Fn(&str, Kind) -> bool) -> Result<Listing> {
     let limit = limit.unwrap_or(LIMIT);
-    let mut listing = Listing { entries: Vec::new(), skipped: Vec::new(), truncated: false };
-    for step in walk::walk(start, options)? {
+    let mut listing = Listing::default();
+    let mut bytes = 0;
+    for step in steps {
         let entry = match step {
             Step::Skipped(skipped) => {
+                bytes += skipped.path.len() + skipped.reason.len() + ENTRY_BYTES;
                 listing.skipped.push(skipped);
                 continue;
             }
@@ -174,13 +175,15 @@ fn gather(
         if !wanted(&entry.path, kind) {
             continue;
         }
-        if listing.entries.len() == limit {
+        if listing.entries.len() >= limit || bytes >= ANSWER_BYTES_MAX {
             listing.truncated = true;
             break;
         }
         let size = match kind {
             Kind::File if sizes => match entry.metadata() {
                 Ok(metadata) => Some(metadata.len()),
+                // Removed since its directory was read, so it is simply not there.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => {
                     listing.skipped.push(Skipped { path: entry.path, reason: error.to_string() });
                     continue;
@@ -188,6 +191,7 @@ fn gather(
             },
             _ => None,
         };
+        bytes += entry.path.len() + ENTRY_BYTES;
         listing.entries.push(Entry { path: entry.path, kind, size });
     }
     Ok(listing)

@@ -9,7 +9,13 @@ use vespiary_sdk::prelude::*;
 const LENGTH_MAX: u64 = 1 << 20;
 
 /// How much of a file is looked at to tell text from binary.
-const SNIFF: usize = 8 << 10;
+const SNIFF_BYTES: usize = 8 << 10;
+
+/// Read at once while lines are counted.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Most bytes of a character after its first.
+const CHARACTER_REST_MAX: u64 = 3;
 
 /// Arguments of `stat`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,7 +45,8 @@ pub struct Stat {
 pub struct ReadArgs {
     /// File to read, relative to the project.
     pub path: String,
-    /// First byte.
+    /// First byte. A character belongs to the range in which it begins, so the range that is given may start and end up to
+    /// three bytes later; `offset` and `bytes` of the answer are exact.
     #[serde(default)]
     pub offset: u64,
     /// How many bytes; at most, and when not given, 1,048,576.
@@ -82,7 +89,7 @@ pub struct Content {
     /// First and last line of the text, where lines were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lines: Option<[u64; 2]>,
-    /// Whether the file goes on after the text.
+    /// Whether the limit of one call cut what was asked for: read on from `offset + bytes`.
     pub truncated: bool,
 }
 
@@ -110,13 +117,17 @@ pub fn read(args: ReadArgs) -> Result<Content> {
         ));
     }
     if args.length.is_some_and(|length| length > LENGTH_MAX) {
-        return Err(Error::invalid(format!("length is past {LENGTH_MAX}; read on with offset in further calls")));
+        return Err(Error::invalid(format!("length is past {LENGTH_MAX} bytes; read on with offset in further calls")));
     }
-    let file = File::open(&args.path)?;
-    let metadata = file.metadata()?;
+    // Asked before it is opened: opening a pipe may wait for ever.
+    let metadata = fs::metadata(&args.path)?;
     if metadata.is_dir() {
         return Err(Error::invalid(format!("{} is a directory; list it with files.list", args.path)));
     }
+    if !metadata.is_file() {
+        return Err(Error::invalid(format!("{} is a pipe, socket or device; only regular files are read", args.path)));
+    }
+    let file = File::open(&args.path)?;
     let mut content = Content {
         path: fs::clean(&args.path)?,
         size: metadata.len(),
@@ -130,28 +141,35 @@ pub fn read(args: ReadArgs) -> Result<Content> {
     if by_lines {
         lines(&file, &args, &mut content)?;
     } else {
-        range(&file, args.offset, args.length.unwrap_or(LENGTH_MAX), &mut content)?;
+        range(&file, args.offset, args.length, &mut content)?;
     }
     Ok(content)
 }
 
-fn range(file: &File, offset: u64, length: u64, content: &mut Content) -> Result<()> {
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let mut bytes = file.read_at(offset, length)?;
-    if is_binary(file, offset, &bytes)? {
+/// A character belongs to the range in which it begins. So ranges that follow one another, whatever their lengths, give
+/// every character once, and a range may end up to three bytes late.
+fn range(file: &File, offset: u64, length: Option<u64>, content: &mut Content) -> Result<()> {
+    if offset > content.size {
+        return Err(Error::invalid(format!(
+            "offset {offset} is past the end: {} has {} bytes",
+            content.path, content.size
+        )));
+    }
+    let wanted = length.unwrap_or(LENGTH_MAX);
+    let window_start = offset.saturating_sub(CHARACTER_REST_MAX);
+    let lead = index(offset - window_start);
+    let mut window = file.read_at(window_start, lead + index(wanted + CHARACTER_REST_MAX))?;
+    if is_binary(file, window_start, &window)? {
         content.encoding = Encoding::Binary;
         return Ok(());
     }
-    // A character cut by the start of the range belongs to the range before, one cut by its end to the next.
-    let head = if offset == 0 { 0 } else { bytes.iter().take(3).take_while(|byte| (**byte & 0xc0) == 0x80).count() };
-    bytes.drain(..head);
-    let after = offset + (head + bytes.len()) as u64;
-    if after < content.size {
-        bytes.truncate(whole_characters(&bytes));
-    }
-    content.offset = offset + head as u64;
-    fill(bytes, content);
-    content.truncated = content.offset + content.bytes < content.size;
+    let begin = boundary(&window, lead);
+    let end = boundary(&window, lead + index(wanted)).max(begin);
+    window.truncate(end);
+    window.drain(..begin);
+    content.offset = window_start + begin as u64;
+    fill(window, content);
+    content.truncated = length.is_none() && content.offset + content.bytes < content.size;
     Ok(())
 }
 
@@ -166,7 +184,7 @@ fn lines(file: &File, args: &ReadArgs, content: &mut Content) -> Result<()> {
     let mut kept = Vec::new();
     let (mut line, mut at, mut begins) = (1u64, 0u64, None);
     'file: loop {
-        let chunk = file.read_at(at, 256 << 10)?;
+        let chunk = file.read_at(at, CHUNK_BYTES)?;
         if at == 0 && is_binary(file, 0, &chunk)? {
             content.encoding = Encoding::Binary;
             return Ok(());
@@ -175,33 +193,49 @@ fn lines(file: &File, args: &ReadArgs, content: &mut Content) -> Result<()> {
             break;
         }
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            if line > last || kept.len() as u64 >= LENGTH_MAX {
+            // Past the limit by a little, so that a character cut by it is seen whole.
+            if line > last || kept.len() as u64 >= LENGTH_MAX + CHARACTER_REST_MAX {
                 break 'file;
             }
             if line >= first {
                 begins.get_or_insert(at);
-                let room = usize::try_from(LENGTH_MAX).unwrap_or(usize::MAX) - kept.len();
-                kept.extend_from_slice(&piece[..piece.len().min(room)]);
+                kept.extend_from_slice(piece);
             }
             at += piece.len() as u64;
-            if piece.ends_with(b"\n") {
-                line += 1;
-            }
+            line += u64::from(piece.ends_with(b"\n"));
         }
     }
     let Some(begins) = begins else {
-        return Err(Error::invalid(format!("{} ends before line {first}", args.path)));
+        // An empty file is shown as such; whoever asks for line 1 on has all of it.
+        if first == 1 {
+            return Ok(());
+        }
+        let has = if at == 0 { 0 } else { line_count(line, file, at)? };
+        return Err(Error::invalid(format!("start_line {first} is past the end: {} has {has} lines", content.path)));
     };
-    if begins + (kept.len() as u64) < content.size {
-        kept.truncate(whole_characters(&kept));
-    }
-    let ends = kept.iter().filter(|byte| **byte == b'\n').count() as u64;
-    let shown = if kept.ends_with(b"\n") { ends } else { ends + 1 };
-    content.lines = Some([first, first + shown.max(1) - 1]);
+    content.truncated = cut_to_limit(&mut kept);
+    let shown = kept.iter().filter(|byte| **byte == b'\n').count() as u64 + u64::from(!kept.ends_with(b"\n"));
+    content.lines = Some([first, first + shown - 1]);
     content.offset = begins;
     fill(kept, content);
-    content.truncated = content.offset + content.bytes < content.size;
     Ok(())
+}
+
+/// `line` is the one after the last line end, which is no line where the file ends there.
+fn line_count(line: u64, file: &File, size: u64) -> Result<u64> {
+    let ends_whole = file.read_at(size - 1, 1)? == b"\n";
+    Ok(line - u64::from(ends_whole))
+}
+
+/// Cuts text to what one call gives: to whole lines, or, where a single line is longer, to whole characters.
+fn cut_to_limit(text: &mut Vec<u8>) -> bool {
+    let limit = index(LENGTH_MAX);
+    if text.len() <= limit {
+        return false;
+    }
+    let whole_lines = text[..limit].iter().rposition(|byte| *byte == b'\n').map(|newline| newline + 1);
+    text.truncate(whole_lines.unwrap_or_else(|| boundary(text, limit)));
+    true
 }
 
 fn fill(bytes: Vec<u8>, content: &mut Content) {
@@ -215,24 +249,30 @@ fn fill(bytes: Vec<u8>, content: &mut Content) {
 /// Whether the file looks binary from its beginning, which may have to be read for a range further on.
 fn is_binary(file: &File, offset: u64, bytes: &[u8]) -> Result<bool> {
     if offset == 0 {
-        return Ok(bytes[..bytes.len().min(SNIFF)].contains(&0));
+        return Ok(bytes[..bytes.len().min(SNIFF_BYTES)].contains(&0));
     }
-    Ok(file.read_at(0, SNIFF)?.contains(&0))
+    Ok(file.read_at(0, SNIFF_BYTES)?.contains(&0))
 }
 
-/// The length without a character that is cut at the end. Bytes that are no UTF-8 anyway stay.
-fn whole_characters(bytes: &[u8]) -> usize {
-    let last = bytes.len().saturating_sub(3);
-    for start in (last..bytes.len()).rev() {
-        let width = match bytes[start] {
-            0xc2..=0xdf => 2,
-            0xe0..=0xef => 3,
-            0xf0..=0xf4 => 4,
-            0x80..=0xbf => continue,
-            _ => 1,
-        };
-        // A file of nothing but a cut character still makes progress.
-        return if start + width > bytes.len() && start > 0 { start } else { bytes.len() };
-    }
-    bytes.len()
+/// `at`, or the end of the character that has begun before it. Bytes that are no UTF-8 belong to no character.
+fn boundary(bytes: &[u8], at: usize) -> usize {
+    let at = at.min(bytes.len());
+    let begins = at.saturating_sub(index(CHARACTER_REST_MAX))..at;
+    begins.into_iter().find_map(|begin| end_of_character(bytes, begin).filter(|end| *end > at)).unwrap_or(at)
+}
+
+fn end_of_character(bytes: &[u8], begin: usize) -> Option<usize> {
+    let width = match bytes[begin] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    let end = begin + width;
+    std::str::from_utf8(bytes.get(begin..end)?).ok().map(|_| end)
+}
+
+/// Ranges in memory are bounded by [`LENGTH_MAX`], which fits anywhere.
+fn index(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

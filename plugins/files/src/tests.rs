@@ -38,6 +38,9 @@ fn a_tree_is_listed_without_what_is_ignored_or_hidden() {
     let _dir = tree(&[(".gitignore", b"out/\n"), ("out/x", b""), ("src/a.rs", b"abc"), ("src/.b", b""), ("c", b"")]);
     assert_eq!(listing("{}"), ["c", "src"]);
     assert_eq!(listing(r#"{"recursive":true}"#), ["c", "src", "src/a.rs"]);
+    assert_eq!(listing(r#"{"recursive":true,"depth":1}"#), ["c", "src"]);
+    assert_eq!(listing(r#"{"depth":2}"#), ["c", "src", "src/a.rs"]);
+    assert!(list(from::<ListArgs>(r#"{"depth":0}"#)).is_err());
     assert_eq!(listing(r#"{"recursive":true,"hidden":true,"path":"src"}"#), ["src/.b", "src/a.rs"]);
     assert!(listing(r#"{"recursive":true,"ignore":false}"#).contains(&"out/x".into()));
     let entry = &list(from::<ListArgs>(r#"{"path":"src"}"#)).unwrap().entries[0];
@@ -72,6 +75,11 @@ fn patterns_match_names_anywhere_and_paths_from_the_start() {
     assert_eq!(found(r#"{"patterns":["Cargo.lock"]}"#), ["Cargo.lock", "a/Cargo.lock"]);
     assert_eq!(found(r#"{"patterns":["a/*/*.rs","*.none"]}"#), ["a/b/x.rs"]);
     assert_eq!(found(r#"{"patterns":["b/*.rs"],"path":"a"}"#), ["a/b/x.rs"]);
+    assert_eq!(found(r#"{"patterns":["a/b/*.rs"]}"#), ["a/b/x.rs"]);
+    assert_eq!(found(r#"{"patterns":["none/*.rs","none/x"]}"#), [""; 0]);
+    assert_eq!(found(r#"{"patterns":["x.rs/a/*"]}"#), [""; 0]);
+    assert_eq!(found(r#"{"patterns":["a/*"],"path":"./"}"#), ["a/Cargo.lock"]);
+    assert!(matches!(glob(from::<GlobArgs>(r#"{"patterns":["a/*"],"path":"none"}"#)), Err(Error::NotFound(_))));
     assert!(
         matches!(glob(from::<GlobArgs>(r#"{"patterns":["a[b"]}"#)), Err(Error::InvalidArguments(why)) if why.contains("a[b"))
     );
@@ -79,39 +87,99 @@ fn patterns_match_names_anywhere_and_paths_from_the_start() {
 }
 
 #[test]
-fn a_range_of_bytes_never_cuts_a_character() {
+fn hidden_files_match_where_a_pattern_names_them() {
+    let _dir = tree(&[(".github/ci.yml", b""), (".x/y.yml", b""), (".env.local", b""), ("a.yml", b"")]);
+    let found =
+        |args: &str| glob(from::<GlobArgs>(args)).unwrap().entries.into_iter().map(|e| e.path).collect::<Vec<_>>();
+    assert_eq!(found(r#"{"patterns":["*.yml"]}"#), ["a.yml"]);
+    assert_eq!(found(r#"{"patterns":[".github/**"]}"#), [".github/ci.yml"]);
+    assert_eq!(found(r#"{"patterns":[".env*"]}"#), [".env.local"]);
+    assert_eq!(found(r#"{"patterns":["*.yml"],"hidden":true}"#), [".github/ci.yml", ".x/y.yml", "a.yml"]);
+}
+
+#[test]
+fn an_answer_stays_below_what_a_call_may_return() {
+    let dir = tree(&[]);
+    let deep = dir.path().join(format!("{}/", "n".repeat(230)).repeat(15));
+    fs::create_dir_all(&deep).unwrap();
+    for number in 0..1300 {
+        fs::write(deep.join(number.to_string()), b"").unwrap();
+    }
+    let found = list(from::<ListArgs>(r#"{"recursive":true}"#)).unwrap();
+    assert!(found.truncated);
+    let answer = serde_json::to_vec(&found).unwrap().len();
+    assert!((3 << 20..8 << 20).contains(&answer), "{answer} bytes");
+}
+
+fn bytes(path: &str, offset: u64, length: u64) -> ReadArgs {
+    ReadArgs { path: path.into(), offset, length: Some(length), ..ReadArgs::default() }
+}
+
+#[test]
+fn ranges_side_by_side_give_every_character_once() {
+    let text = "aé日🐝z日\u{feff}é";
+    let _dir = tree(&[("t", text.as_bytes()), ("latin", b"\xe9t\xe9 \xe9\xa0\xa0\xa0\xa0 caf\xe9")]);
+    for stride in 1..=9 {
+        let mut joined = String::new();
+        for offset in (0..text.len() as u64).step_by(stride) {
+            let part = read(bytes("t", offset, stride as u64)).unwrap();
+            assert_eq!((part.encoding, part.bytes), (Encoding::Utf8, part.text.len() as u64), "{part:?}");
+            assert!(part.text.is_empty() || text[part.offset as usize..].starts_with(&part.text), "{part:?}");
+            joined += &part.text;
+        }
+        assert_eq!(joined, text, "in steps of {stride}");
+        // What is no UTF-8 is not dropped at the edges of ranges either.
+        let sum: u64 = (0..14).step_by(stride).map(|at| read(bytes("latin", at, stride as u64)).unwrap().bytes).sum();
+        assert_eq!(sum, 14, "in steps of {stride}");
+    }
+}
+
+#[test]
+fn reading_on_from_where_a_range_stopped_gives_every_character_once() {
     let text = "aé日🐝z";
     let _dir = tree(&[("t", text.as_bytes())]);
-    let mut at = 0;
-    let mut joined = String::new();
+    let (mut at, mut joined) = (0, String::new());
     while at < text.len() as u64 {
-        let part = read(ReadArgs { path: "t".into(), offset: at, length: Some(5), ..ReadArgs::default() }).unwrap();
-        assert_eq!((part.encoding, part.offset), (Encoding::Utf8, at), "{part:?}");
+        let part = read(bytes("t", at, 2)).unwrap();
+        assert_eq!(part.offset, at);
         joined += &part.text;
         at = part.offset + part.bytes;
-        assert_eq!(part.truncated, at < text.len() as u64);
     }
     assert_eq!(joined, text);
+    assert_eq!(read(bytes("t", at, 2)).unwrap().text, "");
+    assert!(matches!(read(bytes("t", at + 1, 2)), Err(Error::InvalidArguments(why)) if why.contains("has 11 bytes")));
 }
 
 #[test]
 fn lines_are_counted_from_one_and_the_last_is_included() {
-    let _dir = tree(&[("t", b"one\ntwo\nthree\nfour")]);
+    let _dir = tree(&[("t", b"one\ntwo\nthree\nfour"), ("ended", b"one\ntwo\n"), ("e", b"")]);
     let part = read(lines("t", 2, 3)).unwrap();
-    assert_eq!((part.text.as_str(), part.lines, part.offset, part.truncated), ("two\nthree\n", Some([2, 3]), 4, true));
+    assert_eq!((part.text.as_str(), part.lines, part.offset, part.truncated), ("two\nthree\n", Some([2, 3]), 4, false));
     let rest = read(lines("t", 4, 99)).unwrap();
     assert_eq!((rest.text.as_str(), rest.lines, rest.truncated), ("four", Some([4, 4]), false));
-    assert!(matches!(read(lines("t", 9, 10)), Err(Error::InvalidArguments(why)) if why.contains("ends before line 9")));
-    assert!(read(lines("t", 3, 2)).is_err() && read(lines("t", 0, 2)).is_err());
+    let why = |args| read(args).unwrap_err().to_string();
+    assert!(why(lines("t", 9, 10)).ends_with("start_line 9 is past the end: t has 4 lines"));
+    assert!(why(lines("ended", 3, 3)).ends_with("ended has 2 lines"));
+    assert!(why(lines("e", 2, 3)).ends_with("e has 0 lines"));
+    assert_eq!(read(lines("e", 1, 3)).unwrap().lines, None);
+    assert!(why(lines("t", 3, 2)).contains("lines 3 to 2") && why(lines("t", 0, 2)).contains("count from 1"));
+    let both = ReadArgs { offset: 1, ..lines("t", 1, 2) };
+    assert!(why(both).contains("not both"));
 }
 
 #[test]
 fn a_long_file_is_cut_and_says_so() {
-    let _dir = tree(&[("t", &b"0123456789abcde\n".repeat(100_000))]);
+    let _dir = tree(&[("t", &b"0123456789abcde\n".repeat(100_000)), ("wide", "日".repeat(400_000).as_bytes())]);
     let part = read(ReadArgs { path: "t".into(), ..ReadArgs::default() }).unwrap();
     assert_eq!((part.bytes, part.size, part.truncated), (1 << 20, 1_600_000, true));
     let part = read(lines("t", 50_000, 100_000)).unwrap();
     assert_eq!((part.offset, part.bytes, part.lines), (49_999 * 16, 50_001 * 16, Some([50_000, 100_000])));
+    assert!(!part.truncated);
+    let part = read(lines("t", 2, 100_000)).unwrap();
+    assert_eq!((part.bytes, part.lines, part.truncated), (1 << 20, Some([2, 65_537]), true));
+    let part = read(lines("wide", 1, 1)).unwrap();
+    assert_eq!((part.encoding, part.bytes % 3, part.truncated), (Encoding::Utf8, 0, true));
+    assert!(read(bytes("t", 0, (1 << 20) + 1)).is_err());
 }
 
 #[test]
@@ -119,6 +187,8 @@ fn what_is_not_text_is_told_not_given() {
     let _dir = tree(&[("b", b"\x7fELF\0\0"), ("l", b"caf\xe9"), ("e", b"")]);
     let binary = read(ReadArgs { path: "b".into(), ..ReadArgs::default() }).unwrap();
     assert_eq!((binary.encoding, binary.text.as_str(), binary.size), (Encoding::Binary, "", 6));
+    let within = read(bytes("b", 2, 1)).unwrap();
+    assert_eq!((within.encoding, within.bytes), (Encoding::Binary, 0));
     let lossy = read(ReadArgs { path: "l".into(), ..ReadArgs::default() }).unwrap();
     assert_eq!((lossy.encoding, lossy.text.as_str(), lossy.bytes), (Encoding::Lossy, "caf\u{fffd}", 4));
     assert_eq!(read(ReadArgs { path: "e".into(), ..ReadArgs::default() }).unwrap().text, "");
@@ -132,7 +202,8 @@ fn bad_places_are_told_apart() {
         read(ReadArgs { path: "../x".into(), ..ReadArgs::default() }),
         Err(Error::InvalidArguments(_) | Error::Denied(_))
     ));
-    assert!(read(ReadArgs { path: "d".into(), ..ReadArgs::default() }).is_err());
+    let why = read(ReadArgs { path: "d".into(), ..ReadArgs::default() }).unwrap_err().to_string();
+    assert!(why.ends_with("d is a directory; list it with files.list"), "{why}");
     assert_eq!(stat(StatArgs { path: "./d/f".into() }).unwrap().path, "d/f");
 }
 
@@ -151,17 +222,54 @@ fn a_file_is_written_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_missing_directory_is_named() {
+    let _dir = tree(&[]);
+    let args = WriteArgs { path: "x/y".into(), text: String::new(), create_dirs: false, overwrite: true };
+    let why = write(args).unwrap_err();
+    assert_eq!(why, Error::not_found("the directory x does not exist; set create_dirs to create it"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_written_through() {
+    let dir = tree(&[("real", b"old")]);
+    std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+    write(from::<WriteArgs>(r#"{"path":"link","text":"new"}"#)).unwrap();
+    assert_eq!(fs::read(dir.path().join("real")).unwrap(), b"new");
+    assert!(fs::symlink_metadata(dir.path().join("link")).unwrap().is_symlink());
+}
+
+#[test]
 fn an_edit_happens_exactly_as_often_as_expected() {
-    let dir = tree(&[("f", b"a b\na c\n")]);
+    let content: &[u8] = b"a b\na c\ncaf\xe9\n";
+    let dir = tree(&[("f", content)]);
     let args =
-        |old: &str, count| EditArgs { path: "f".into(), old: old.into(), new: "X".into(), expected_count: count };
-    let why = match edit(args("a", 1)) {
-        Err(Error::InvalidArguments(why)) => why,
-        other => panic!("{other:?}"),
+        |old: &str, count| EditArgs { path: "f".into(), old: old.into(), new: "XY".into(), expected_count: count };
+    let why = |args| edit(args).unwrap_err().to_string();
+    let twice = why(args("a ", 1));
+    assert!(twice.contains("2 times in f, at lines 1, 2, expected 1"), "{twice}");
+    let once = why(args("a b", 2));
+    assert!(once.contains("once in f, at line 1, expected 2"), "{once}");
+    assert!(why(args("zzz", 1)).contains("does not occur in f") && why(args("", 1)).contains("old is empty"));
+    assert!(why(args("a", 0)).contains("expected_count is 0") && why(args("XY", 1)).contains("the same"));
+    assert_eq!(fs::read(dir.path().join("f")).unwrap(), content, "a refused edit changes nothing");
+    let edited = edit(args("a ", 2)).unwrap();
+    assert_eq!((edited.lines, edited.bytes), (vec![1, 2], 13));
+    assert_eq!(fs::read(dir.path().join("f")).unwrap(), b"XYb\nXYc\ncaf\xe9\n");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+#[test]
+fn an_edit_that_nearly_fits_says_why_not() {
+    let _dir = tree(&[("dos", b"one\r\ntwo\r\n"), ("unix", b"x\n  one\ntwo\n"), ("d/f", b"")]);
+    let why = |path: &str, old: &str| {
+        edit(EditArgs { path: path.into(), old: old.into(), new: String::new(), expected_count: 1 }).unwrap_err()
     };
-    assert!(why.contains("2 times") && why.contains("lines 1, 2"), "{why}");
-    assert!(edit(args("zzz", 1)).is_err() && edit(args("", 1)).is_err());
-    assert_eq!(fs::read(dir.path().join("f")).unwrap(), b"a b\na c\n");
-    assert_eq!(edit(args("a", 2)).unwrap().lines, [1, 2]);
-    assert_eq!(fs::read(dir.path().join("f")).unwrap(), b"X b\nX c\n");
+    assert!(why("dos", "one\ntwo").to_string().contains("write \\r\\n"));
+    assert!(why("unix", "one\r\ntwo").to_string().contains("write \\n"));
+    assert!(
+        why("unix", "\tone\nTWO").to_string().contains("its first line, without the white space around it, does at 2;")
+    );
+    assert!(why("d", "x").to_string().contains("d is a directory"));
+    assert!(matches!(why("none", "x"), Error::NotFound(_)));
 }

@@ -1,7 +1,17 @@
-//! Changing files: whole, or by replacing one exact piece of text with another.
+//! Changing files: whole, or by replacing one exact piece of text with another. What must never live here: a change that
+//! is half made where it could be made in one step.
 
-use vespiary_sdk::fs;
+use memchr::memmem;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, ErrorKind};
+use vespiary_sdk::fs::{self, File, Size};
 use vespiary_sdk::prelude::*;
+
+/// Bytes of a file that can be edited: the file, its new content and a copy of either fit the memory of a cell.
+const EDIT_BYTES_MAX: u64 = 24 << 20;
+
+/// Lines that a message names.
+const LINES_NAMED: usize = 20;
 
 /// Arguments of `write`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,9 +33,9 @@ pub struct WriteArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditArgs {
-    /// File to edit, relative to the project.
+    /// File to edit, relative to the project; at most 24 MiB.
     pub path: String,
-    /// The exact text to replace, white space included.
+    /// The exact text to replace, white space and line ends included.
     pub old: String,
     /// What to put in its place.
     pub new: String,
@@ -60,27 +70,37 @@ fn one() -> usize {
     1
 }
 
-/// Write a whole file. The content is complete or not there at all: it is written beside the file and then put in its place.
+/// Write a whole file. Where the directory can be written to, the new content takes the place of the old in one step.
 #[tool]
 pub fn write(args: WriteArgs) -> Result<Written> {
     let path = fs::clean(&args.path)?;
-    let there = match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => return Err(Error::invalid(format!("{path} is a directory"))),
+    let there = match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(Error::invalid(format!("{path} is a directory; name the file to write in it")));
+        }
         Ok(_) => true,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
         Err(error) => return Err(error.into()),
     };
     if there && !args.overwrite {
-        return Err(Error::invalid(format!("{path} exists; set overwrite, or use files.edit to change a part of it")));
+        let hint = "set overwrite, or use files.edit to change a part of it";
+        return Err(Error::invalid(format!("{path} exists; {hint}")));
     }
-    if let Some((above, _)) = path.rsplit_once('/').filter(|_| args.create_dirs) {
-        fs::create_dir_all(above)?;
+    if !there && let Some((above, _)) = path.rsplit_once('/').filter(|(above, _)| !above.is_empty()) {
+        if args.create_dirs {
+            fs::create_dir_all(above)?;
+        } else if fs::metadata(above).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Err(Error::not_found(format!(
+                "the directory {above} does not exist; set create_dirs to create it"
+            )));
+        }
     }
-    put(&path, &args.text)?;
+    put(&path, args.text.as_bytes())?;
     Ok(Written { path, bytes: args.text.len() as u64, created: !there })
 }
 
-/// Replace one exact piece of a text file. Fails, changing nothing, when the text occurs more or less often than expected.
+/// Replace an exact piece of a text file by another. Fails, changing nothing, where it occurs more or less often than
+/// expected, and says where it does.
 #[tool]
 pub fn edit(args: EditArgs) -> Result<Edited> {
     if args.old.is_empty() {
@@ -89,53 +109,133 @@ pub fn edit(args: EditArgs) -> Result<Edited> {
     if args.old == args.new {
         return Err(Error::invalid("old and new are the same; there is nothing to do"));
     }
+    if args.expected_count == 0 {
+        return Err(Error::invalid("expected_count is 0; there would be nothing to do"));
+    }
     let path = fs::clean(&args.path)?;
-    let text = fs::read_to_string(&path)?;
-    let lines = occurrences(&text, &args.old);
+    if fs::metadata(&path)?.is_dir() {
+        return Err(Error::invalid(format!("{path} is a directory; name the file to edit in it")));
+    }
+    let mut content = Vec::new();
+    if File::open(&path)?.read_whole(&mut content, EDIT_BYTES_MAX)? == Size::CutOff {
+        return Err(Error::failed(format!("{path} is larger than {EDIT_BYTES_MAX} bytes, too large to edit")));
+    }
+    let places: Vec<usize> = memmem::find_iter(&content, &args.old).collect();
+    let lines = lines_at(&content, &places);
     if lines.len() != args.expected_count {
-        let place = match lines.as_slice() {
-            [] => "; read the file again, white space counts".to_owned(),
-            lines => format!(
-                ", at lines {}; take more text around it into old, or set expected_count",
-                lines.iter().take(20).map(u64::to_string).collect::<Vec<_>>().join(", ")
-            ),
-        };
-        let why = format!("old occurs {} times in {path}, expected {}{place}", lines.len(), args.expected_count);
-        return Err(Error::invalid(why));
+        return Err(miscounted(&path, &content, &args, &lines));
     }
-    let text = text.replace(&args.old, &args.new);
-    put(&path, &text)?;
-    Ok(Edited { path, bytes: text.len() as u64, lines })
+    let content = replaced(&content, &places, &args);
+    put(&path, &content)?;
+    Ok(Edited { path, bytes: content.len() as u64, lines })
 }
 
-/// The lines, from 1, at which `old` begins.
-fn occurrences(text: &str, old: &str) -> Vec<u64> {
-    let (mut line, mut counted) = (1u64, 0);
-    text.match_indices(old)
-        .map(|(at, _)| {
-            line += text[counted..at].bytes().filter(|byte| *byte == b'\n').count() as u64;
-            counted = at;
-            line
-        })
-        .collect()
+fn replaced(content: &[u8], places: &[usize], args: &EditArgs) -> Vec<u8> {
+    let without = content.len() - places.len() * args.old.len();
+    let mut new = Vec::with_capacity(without + places.len() * args.new.len());
+    let mut done = 0;
+    for place in places {
+        new.extend_from_slice(&content[done..*place]);
+        new.extend_from_slice(args.new.as_bytes());
+        done = place + args.old.len();
+    }
+    new.extend_from_slice(&content[done..]);
+    new
 }
 
-/// Put `text` at `path` in one step.
-fn put(path: &str, text: &str) -> Result<()> {
-    // A link is written through, as everybody expects of a file; replacing it would leave the real file as it was.
-    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Ok(fs::write(path, text)?);
+/// The lines, from 1, of ascending places.
+fn lines_at(content: &[u8], places: &[usize]) -> Vec<u64> {
+    let (mut line, mut counted) = (1, 0);
+    let count = |place: &usize| {
+        line += memchr::memchr_iter(b'\n', &content[counted..*place]).count() as u64;
+        counted = *place;
+        line
+    };
+    places.iter().map(count).collect()
+}
+
+/// Says how often `old` occurs and where, and what is likely wrong.
+fn miscounted(path: &str, content: &[u8], args: &EditArgs, lines: &[u64]) -> Error {
+    let expected = args.expected_count;
+    let why = match lines {
+        [] => format!("old does not occur in {path}, expected {expected}; {}", near_miss(content, &args.old)),
+        [line] => format!("old occurs once in {path}, at line {line}, expected {expected}; set expected_count"),
+        lines => format!(
+            "old occurs {} times in {path}, at lines {}, expected {expected}; take more of the text around it into old and \
+             new, or set expected_count",
+            lines.len(),
+            named(lines)
+        ),
+    };
+    Error::invalid(why)
+}
+
+/// What a caller who wrote `old` may have meant.
+fn near_miss(content: &[u8], old: &str) -> String {
+    let bare = old.replace("\r\n", "\n");
+    let other_ends = if bare == old { old.replace('\n', "\r\n") } else { bare };
+    if other_ends != old && memmem::find(content, other_ends.as_bytes()).is_some() {
+        let ends = if other_ends.contains('\r') { "CR LF, so write \\r\\n" } else { "LF, so write \\n" };
+        return format!("it would with other line ends: the file's are {ends}");
     }
-    let beside = format!("{path}.vespiary-new");
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    if let Err(error) = written {
-        // The first error is the one that matters; a leftover is named in it only when it cannot be removed.
-        let left = fs::remove_file(&beside).is_err() && fs::symlink_metadata(&beside).is_ok();
-        let mut failure = Error::from(error);
-        if left {
-            failure = failure.within(format!("{beside} was left behind"));
+    let first = old.lines().map(str::trim).find(|line| !line.is_empty());
+    let places: Vec<usize> = first.map_or(Vec::new(), |line| memmem::find_iter(content, line).collect());
+    let lines = lines_at(content, &places);
+    match lines.as_slice() {
+        [] => "read the file again with files.read".to_owned(),
+        lines => {
+            format!("its first line, without the white space around it, does at {}; compare all of it", named(lines))
         }
-        return Err(failure);
     }
-    Ok(())
+}
+
+fn named(lines: &[u64]) -> String {
+    let mut text = lines.iter().take(LINES_NAMED).map(u64::to_string).collect::<Vec<_>>().join(", ");
+    if let Some(more) = lines.len().checked_sub(LINES_NAMED).filter(|more| *more > 0) {
+        text += &format!(" and {more} more");
+    }
+    text
+}
+
+/// Puts `content` at `path`: in one step where a file can be written beside it and moved over it, in place otherwise.
+fn put(path: &str, content: &[u8]) -> io::Result<()> {
+    // Moving a file over a link would replace the link and leave the file it leads to as it was.
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, content);
+    }
+    let beside = beside(path, content);
+    match fs::write(&beside, content) {
+        Ok(()) => {}
+        // Only this one file may be granted. What else fails here, a full disk say, would fail in place half-way.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return fs::write(path, content),
+        Err(error) => return Err(discard(&beside, error)),
+    }
+    match fs::rename(&beside, path) {
+        Ok(()) => Ok(()),
+        // Another grant may begin at the file itself, which then has a directory of its own. The copy beside it stays
+        // until the content is where it belongs.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::CrossesDevices) => {
+            fs::write(path, content)?;
+            fs::remove_file(&beside)
+        }
+        Err(error) => Err(discard(&beside, error)),
+    }
+}
+
+/// A name in the same directory that only a writer of the same content to the same file uses.
+fn beside(path: &str, content: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    (path, content).hash(&mut hasher);
+    let (above, slash) = path.rsplit_once('/').map_or(("", ""), |(above, _)| (above, "/"));
+    format!("{above}{slash}.vespiary-{:016x}", hasher.finish())
+}
+
+/// Removes what was begun. The first error is the one that matters; a leftover is named where it cannot be removed.
+fn discard(beside: &str, cause: io::Error) -> io::Error {
+    match fs::remove_file(beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            io::Error::new(cause.kind(), format!("{cause}; {beside} was left behind"))
+        }
+        _ => cause,
+    }
 }
