@@ -47,7 +47,8 @@ pub(crate) fn compare(
     match (bytes(old), bytes(new)) {
         (Some(old), Some(new)) if !is_binary(&old) && !is_binary(&new) => {
             let input = InternedInput::new(byte_lines(&old), byte_lines(&new));
-            let mut diff = Diff::compute(Algorithm::Histogram, &input);
+            // Git's own default, so that counts agree with what people see elsewhere.
+            let mut diff = Diff::compute(Algorithm::Myers, &input);
             diff.postprocess_lines(&input);
             patch.additions = Some(diff.count_additions());
             patch.deletions = Some(diff.count_removals());
