@@ -1,4 +1,5 @@
-//! Logs terminal escapes and a forged second line. The wall: control characters arrive neutralized, as one line.
+//! Logs terminal escapes and a forged second line. The wall: control characters arrive neutralized, and a
+//! second line keeps the level of the first.
 
 use vespiary_sdk::{Result, report, tool};
 
