@@ -1,13 +1,21 @@
 //! Scans folders natively, for development: one JSON object a finding on standard output, a summary on standard error.
 //!
-//! `cargo run -p vespiary-plugin-secrets --example scan -- FOLDER...` This is the scanner alone, without cells, grants or
-//! the second look; the agent never reads files like this.
+//! `cargo run -p vespiary-plugin-secrets --example scan -- FOLDER...` This is the scanner and the second look alone, without cells
+//! and grants; the agent never reads files like this.
 #![allow(clippy::disallowed_methods, reason = "a development program that reads folders")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use vespiary_plugin_secrets::scan_text;
+use vespiary_plugin_secrets::{Claim, Finding, Refutation, refute_text, scan_text};
+
+/// One line of output.
+#[derive(serde::Serialize)]
+struct Line {
+    #[serde(flatten)]
+    finding: Finding,
+    second_look: Refutation,
+}
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
@@ -25,9 +33,13 @@ fn main() -> std::io::Result<()> {
             }
             bytes += content.len();
             let path = file.strip_prefix(&folder).unwrap_or(file).to_string_lossy().replace('\\', "/");
-            for finding in scan_text(&path, &String::from_utf8_lossy(&content)) {
+            let text = String::from_utf8_lossy(&content);
+            for finding in scan_text(&path, &text) {
                 findings += 1;
-                serde_json::to_writer(&mut out, &finding)?;
+                let fingerprint = Some(finding.fingerprint.clone());
+                let claim = Claim { rule: finding.rule.clone(), path: path.clone(), line: finding.line, fingerprint };
+                let second_look = refute_text(&claim, &text, 1);
+                serde_json::to_writer(&mut out, &Line { finding, second_look })?;
                 out.write_all(b"\n")?;
             }
         }

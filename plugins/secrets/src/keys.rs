@@ -139,14 +139,20 @@ pub(crate) fn der(text: &[u8], at: usize) -> Option<Key> {
     if length < 40 || decoded.len() + 4 < (length + header).min(400) {
         return None;
     }
-    let lines = text[begin..limit].iter().scan(0, |seen, b| {
-        *seen += usize::from(is_base64(b));
-        Some(*seen)
-    });
+    // The block goes on, line by line, until it holds what its length announces. Line breaks may be written as escapes.
     let wanted = ((length + header) * 4).div_ceil(3).min(body.len());
-    let end = begin + lines.take_while(|&seen| seen < wanted).count();
+    let is_break = |at: &usize| text[*at] == b'\n' || text[*at..].starts_with(b"\\n");
+    let breaks = (begin..limit).filter(is_break).take(DER_LINES_MAX);
+    let end = breaks.chain([limit]).find(|&end| body_of(&text[begin..end]).len() >= wanted).unwrap_or(limit);
+    // On the line where it ends, it ends with its last character.
+    let trailing = text[begin..end].iter().rev().take_while(|&b| !is_base64(b) && *b != b'=').count();
+    let first_line = text[begin..end].iter().take_while(|b| is_base64(b)).count();
+    let end = if first_line >= wanted { begin + first_line } else { end - trailing };
     Some(Key { kind: Kind::Der, range: begin..end.min(limit), header: 0, note: "base64 of a private key in DER" })
 }
+
+/// Lines of base64 in which a key must end. An RSA key of 8,192 bits has 102.
+const DER_LINES_MAX: usize = 160;
 
 /// How base64 of a private key begins, a few characters in: PKCS #8 (RSA, EC, Ed25519, X25519), PKCS #1 of the usual sizes, SEC 1.
 pub(crate) const DER_STARTS: [&str; 11] = [

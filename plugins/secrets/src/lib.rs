@@ -22,6 +22,6 @@ mod words;
 
 pub use agent::{Answer, Context, Mode, Report, secrets};
 pub use finding::{Evidence, Finding, Severity};
-pub use refute::{Claim, Refutation, Verdict};
+pub use refute::{Claim, Refutation, Verdict, refute_text};
 pub use scan::{FileScan, scan_text, warm};
 pub use source::Skipped;

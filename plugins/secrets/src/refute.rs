@@ -67,7 +67,12 @@ pub(crate) fn refute(claim: &Claim) -> Result<Refutation> {
     }
     let first_line = claim.line.saturating_sub(LINES_BEFORE).max(1);
     let text = source::lines(&claim.path, first_line, claim.line + LINES_AFTER)?;
-    Ok(judge(claim, text.as_bytes(), first_line))
+    Ok(refute_text(claim, &text, first_line))
+}
+
+/// The same about text at hand: `text` begins at `first_line` of the claim's file, which is not after the claim's line.
+pub fn refute_text(claim: &Claim, text: &str, first_line: u32) -> Refutation {
+    judge(claim, text.as_bytes(), first_line.clamp(1, claim.line.max(1)))
 }
 
 fn judge(claim: &Claim, text: &[u8], first_line: u32) -> Refutation {

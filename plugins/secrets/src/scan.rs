@@ -443,4 +443,6 @@ fn help(rule: &str) -> &'static str {
 }
 
 #[cfg(test)]
+mod planted;
+#[cfg(test)]
 mod tests;
