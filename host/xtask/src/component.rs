@@ -17,8 +17,8 @@ pub(crate) fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     encoder.encode().context("the module does not fit its world")
 }
 
-/// Runs a component's start-up and freezes what it left, so that no call has to repeat it. `init` names the export to run;
-/// it is gone afterwards. Without one, a plugin's `describe` is run; a component that has none stays as it is.
+/// Runs a component's start-up and freezes what it left, so that no call has to repeat it. `init` names the export to run.
+/// It stays: wizer would remove it from the core module and leave the component referring to it. Without one, a plugin's `describe` is run; a component that has none stays as it is.
 pub(crate) fn snapshot(component: &[u8], init: Option<&str>) -> Result<Vec<u8>> {
     let engine = Engine::default();
     let start_up = match (init, describe(&Component::new(&engine, component)?)) {
@@ -27,7 +27,7 @@ pub(crate) fn snapshot(component: &[u8], init: Option<&str>) -> Result<Vec<u8>> 
         (None, None) => return Ok(component.to_owned()),
     };
     let mut wizer = Wizer::new();
-    wizer.init_func(&start_up).keep_init_func(init.is_none());
+    wizer.init_func(&start_up).keep_init_func(true);
     let (context, instrumented) = wizer.instrument_component(component)?;
     let instrumented = Component::new(&engine, &instrumented)?;
     let export = start_up_export(&instrumented, &start_up)

@@ -434,6 +434,10 @@ fn compile(ctx: &Ctx<'_>, source: Source<'_>, meta: &Meta) -> Result<(), Fault> 
     match parse(Wrapping::Statement) {
         Ok(()) => match parse(Wrapping::Expression) {
             Ok(()) => Ok(()),
+            // Some rules tell a function from an arrow function; those errors speak for themselves.
+            Err(Refusal { message, offset: Some(offset) }) if !source.text()[..offset].trim_end().ends_with('}') => {
+                syntax(offset, message)
+            }
             Err(refusal) => stray(refusal.offset),
         },
         Err(Refusal { message, offset: Some(offset) }) if !source.text()[offset..].trim().is_empty() => {

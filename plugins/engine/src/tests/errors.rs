@@ -47,6 +47,8 @@ fn syntax_errors_are_found_at_their_place_without_running() {
         ("5 = 6", 2, 5, "left-hand side"),
         ("async () => { for await (x of y) }", 2, 34, "unexpected token"),
         ("let x; let y; let x", 2, 20, "redefinition"),
+        ("log(new.target)", 2, 9, "new.target"),
+        ("super.x()", 2, 6, "super"),
     ];
     for (body, line, column, message) in cases {
         let fault = check(body).expect_err(body);
@@ -289,4 +291,47 @@ fn a_failed_script_warns_of_its_lost_rejections_but_not_of_itself() {
 fn a_nul_character_and_other_odd_bytes_are_refused() {
     assert_eq!(place(&check("log('a\0b')").unwrap_err()), (Kind::Syntax, 2, 7));
     assert_eq!(check("log('\u{2028} \u{feff}')\r\nlog(2)\r\n").map(|_| ()), Ok(()));
+}
+
+#[test]
+fn no_mutation_of_a_script_confuses_the_reader() {
+    let script = "'use strict' // é\nexport const meta = { name: 'ü', description: `d`, phases: [{ title: \"\\u{1F600}\" }], n: -0x1f }; const a = 1\n\
+                  for (const x of [1, 2]) { await agent(`p${x} }`, { label: 'l' }) }\r\nreturn /[}]/.test('é') ? {} : (() => 1)()\n";
+    let characters: Vec<char> = script.chars().collect();
+    let inserts: Vec<char> = "{}()[]'\"`\\/*;,:é\u{2028}\r\n\0-.0x$ \u{feff}#".chars().collect();
+    // A fixed sequence: the same mutations each time.
+    let mut seed = 0x2545_f491_u64;
+    let mut next = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap_or(0) % bound
+    };
+    let (mut good, mut bad) = (0, 0);
+    let mut engine = Engine::new().unwrap();
+    for round in 0..3000 {
+        let mut mutated = characters.clone();
+        for _ in 0..=next(3) {
+            let at = next(mutated.len());
+            match next(3) {
+                0 => mutated[at] = inserts[next(inserts.len())],
+                1 => mutated.insert(at, inserts[next(inserts.len())]),
+                _ => drop(mutated.remove(at)),
+            }
+        }
+        let mutated: String = mutated.into_iter().collect();
+        match engine.check(&mutated) {
+            Ok(_) => good += 1,
+            Err(fault) => {
+                bad += 1;
+                assert!(matches!(fault.kind, Kind::Syntax | Kind::Meta), "{mutated}: {fault}");
+                let lines = u32::try_from(mutated.split('\n').count()).unwrap();
+                assert!((1..=lines).contains(&fault.place.line) && fault.place.column >= 1, "{mutated}: {fault}");
+                assert!(!fault.message.is_empty(), "{mutated}");
+            }
+        }
+        // A script that is no function breaks its realm; a fresh one now and then keeps the rounds apart.
+        if round % 100 == 99 {
+            engine = Engine::new().unwrap();
+        }
+    }
+    assert!(good > 200 && bad > 1000, "{good} good, {bad} bad");
 }
