@@ -18,7 +18,8 @@ pub(crate) fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Runs a component's start-up and freezes what it left, so that no call has to repeat it. `init` names the export to run.
-/// It stays: wizer would remove it from the core module and leave the component referring to it. Without one, a plugin's `describe` is run; a component that has none stays as it is.
+/// It stays: wizer would remove it from the core module and leave the component referring to it. Without one, a plugin's
+/// `describe` is run; a component that has none stays as it is.
 pub(crate) fn snapshot(component: &[u8], init: Option<&str>) -> Result<Vec<u8>> {
     let engine = Engine::default();
     let start_up = match (init, describe(&Component::new(&engine, component)?)) {
