@@ -18,6 +18,10 @@ use vespiary_kernel::script::{Action, Completion, ErrorKind, Request, ScriptErro
 /// Failures of agents kept in the report; all of them are in the ledger.
 const FAILURES_KEPT: usize = 50;
 
+/// The longest log line and phase title that are kept, bytes.
+const LINE_BYTES_MAX: usize = 16 << 10;
+const TITLE_BYTES_MAX: usize = 200;
+
 /// A script, and what it is run with.
 #[derive(Debug, Clone)]
 pub struct Workflow {
@@ -59,7 +63,7 @@ pub struct RunReport {
     pub meta: Json,
     /// Agents started.
     pub agents: u64,
-    /// Agents that gave no answer.
+    /// Agents that gave no answer, those that were refused included.
     pub agents_failed: u64,
     /// The first of those, with their causes.
     pub failures: Vec<AgentFailure>,
@@ -98,7 +102,18 @@ pub async fn drive(
         Err(error) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
         Err(error) => (RunStatus::Failed, None, Some(error)),
     };
-    ground.record(Event::RunEnded { status, value: value.clone().map(Payload::Value), error: error.clone() });
+    let (mut status, mut error) = (status, error);
+    let ended = Event::RunEnded { status, value: value.clone().map(Payload::Value), error: error.clone() };
+    let log = dispatcher.log();
+    let recorded = match log.append(who.run().id(), ended) {
+        Ok(()) => log.flushed().await,
+        Err(refused) => Err(refused),
+    };
+    // A run whose end is not on disk is not reported as one that ended well.
+    if let Err(refused) = recorded {
+        status = RunStatus::Failed;
+        error = Some(RunError::Engine(Failure::Unrecorded(refused.to_string())));
+    }
     RunReport {
         status,
         value,
@@ -170,7 +185,7 @@ async fn turns(
     let mut turn = session.start(&workflow.source, &workflow.args).await.map_err(RunError::Engine)?;
     loop {
         let Turn { requests, state } = turn;
-        let mut completions = accept(ground, jobs, requests);
+        let mut completions = accept(ground, jobs, requests, tally);
         match state {
             State::Done(value) => return Ok(value),
             State::Failed(error) => return Err(RunError::Script(error)),
@@ -189,6 +204,10 @@ async fn turns(
             tokio::select! {
                 ended = jobs.ended() => {
                     for job in ended.transpose().map_err(RunError::Other)?.unwrap_or_default() {
+                        // Nothing may happen that is not recorded, so the run ends here.
+                        if let Some(why) = job.unrecorded {
+                            return Err(RunError::Engine(Failure::Unrecorded(why)));
+                        }
                         completions.push(tally.count(job));
                     }
                 }
@@ -206,23 +225,28 @@ async fn turns(
     }
 }
 
-/// Take the script's requests in their order. Gives the answers that need no waiting: refusals.
-fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Completion> {
+/// Take the script's requests in their order. Gives the answers that need no waiting: refusals. A refused agent counts as
+/// failed: a script may catch the exception, and then the run is no whole one all the same.
+fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>, tally: &mut Tally) -> Vec<Completion> {
     let mut refusals = Vec::new();
     for Request { id, action } in requests {
         let accepted = match action {
-            Action::Phase(title) => {
+            Action::Phase(mut title) => {
+                cut(&mut title, TITLE_BYTES_MAX);
                 ground.watch.see(Progress::Phase(&title));
                 ground.record(Event::Phase { title });
                 Ok(())
             }
-            Action::Log(text) => {
+            Action::Log(mut text) => {
+                cut(&mut text, LINE_BYTES_MAX);
                 ground.watch.see(Progress::Log(&text));
                 ground.record(Event::Log { text });
                 Ok(())
             }
             Action::Agent { prompt, options } => {
-                ground.accept_agent(id, &prompt, &options).map(|job| jobs.add_agent(job))
+                let accepted = ground.accept_agent(id, &prompt, &options);
+                tally.agents_failed += u64::from(accepted.is_err());
+                accepted.map(|job| jobs.add_agent(job))
             }
             Action::Tool { name, arguments } => ground.accept_tool(id, &name, arguments).map(|job| jobs.add_tool(job)),
         };
@@ -231,6 +255,14 @@ fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Compl
         }
     }
     refusals
+}
+
+/// A script's words are kept, but not without bound.
+fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('…');
+    }
 }
 
 impl Tally {

@@ -40,7 +40,7 @@ fn cut(text: &str, from: usize, column: usize) -> (String, usize) {
         }
         match c {
             '\t' => cells.push_str("  "),
-            c if c.is_control() => cells.push('\u{fffd}'),
+            c if c.is_control() || turns_text(c) => cells.push('\u{fffd}'),
             c => cells.push(c),
         }
         width += if c == '\t' { 2 } else { c.width().unwrap_or(1) };
@@ -50,6 +50,11 @@ fn cut(text: &str, from: usize, column: usize) -> (String, usize) {
         }
     }
     (cells, caret.unwrap_or(width))
+}
+
+/// Characters that make a reader see another order than the engine does.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -71,6 +76,7 @@ mod tests {
     fn nothing_raw_reaches_the_terminal_and_long_lines_are_cut() {
         let source = format!("{}\u{1b}[2J{}", "a".repeat(500), "b".repeat(500));
         let shown = excerpt(&source, 1, 501);
+        assert!(!excerpt("a\u{202e}b", 1, 1).contains('\u{202e}'));
         assert!(!shown.contains('\u{1b}') && shown.contains('\u{fffd}') && shown.len() < 300, "{shown}");
         let marked = shown.lines().next().unwrap().chars().nth(shown.lines().nth(1).unwrap().chars().count() - 1);
         assert_eq!(marked, Some('\u{fffd}'));

@@ -43,6 +43,8 @@ pub(crate) struct Ended {
     pub(crate) completion: Completion,
     pub(crate) lane: Lane,
     pub(crate) failure: Option<AgentFailure>,
+    /// Why nothing can be recorded any more, when that is what ended the job.
+    pub(crate) unrecorded: Option<String>,
 }
 
 /// Which lane a job runs in.
@@ -108,6 +110,8 @@ impl Ground {
     async fn run_agent(self: Arc<Self>, job: AgentJob) -> Ended {
         let AgentJob { request, agent, options, task } = job;
         let id = agent.agent();
+        // Made before the call, so that the call's own end is recorded first when both are dropped.
+        let mut open = OpenAgent { ground: &self, agent: id, closed: false };
         self.record(Event::AgentStarted {
             agent: id,
             parent: self.who.agent(),
@@ -128,9 +132,12 @@ impl Ground {
         };
         let result = result.and_then(|answer| fits(answer, &options));
         let failure = result.as_ref().err().cloned();
-        self.record(Event::AgentEnded { agent: id, failure: failure.clone() });
+        open.close(failure.clone());
+        drop(open);
         self.watch.see(Progress::AgentEnded { agent: id, label: &options.label, failure: failure.as_ref() });
+        let unrecorded = unrecorded(failure.as_ref());
         Ended {
+            unrecorded,
             completion: Completion { id: request, settlement: Ok(result.unwrap_or_else(|_| Json::null())) },
             lane: Lane::Agents,
             failure: failure.map(|failure| AgentFailure { agent: id, label: options.label, failure }),
@@ -139,17 +146,40 @@ impl Ground {
 
     async fn run_tool(self: Arc<Self>, job: ToolJob) -> Ended {
         let result = self.dispatcher.dispatch(&self.who, job.call).await.into_result();
+        let unrecorded = unrecorded(result.as_ref().err());
         let settlement = result.map_err(|failure| Rejection {
             code: failure.cause().to_owned(),
             message: failure.to_string(),
             detail: Json::of(&failure).unwrap_or_else(|_| Json::null()),
         });
-        Ended { completion: Completion { id: job.request, settlement }, lane: Lane::Tools, failure: None }
+        Ended { completion: Completion { id: job.request, settlement }, lane: Lane::Tools, failure: None, unrecorded }
     }
 
     /// Note a fact that is not a call. A failing ledger refuses the next call, so the run cannot go on unrecorded.
     pub(crate) fn record(&self, event: Event) {
         let _ = self.dispatcher.log().append(self.who.run().id(), event);
+    }
+}
+
+/// An agent that has been recorded as started and must be recorded as ended, also when its task is dropped.
+struct OpenAgent<'a> {
+    ground: &'a Ground,
+    agent: AgentId,
+    closed: bool,
+}
+
+impl OpenAgent<'_> {
+    fn close(&mut self, failure: Option<Failure>) {
+        self.closed = true;
+        self.ground.record(Event::AgentEnded { agent: self.agent, failure });
+    }
+}
+
+impl Drop for OpenAgent<'_> {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.close(Some(Failure::Cancelled));
+        }
     }
 }
 
@@ -244,6 +274,13 @@ impl Jobs {
             next = self.running.try_join_next();
         }
         Some(Ok(ended))
+    }
+}
+
+fn unrecorded(failure: Option<&Failure>) -> Option<String> {
+    match failure {
+        Some(Failure::Unrecorded(why)) => Some(why.clone()),
+        _ => None,
     }
 }
 

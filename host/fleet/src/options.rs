@@ -111,10 +111,11 @@ impl AgentOptions {
         }
         let mut left = Vec::with_capacity(wanted.len() + 1);
         for capability in wanted {
-            if self.deny.iter().any(|denied| denied.covers(&capability)) {
+            let taken = |how| self.deny.iter().find(|denied| denies(denied, &capability) == Some(how));
+            if taken(Denies::All).is_some() {
                 continue;
             }
-            if let Some(denied) = self.deny.iter().find(|denied| denied.meet(&capability).is_some()) {
+            if let Some(denied) = taken(Denies::Part) {
                 let why =
                     format!("deny {denied} is part of {capability}; name what the agent may have with allow or tools");
                 return Err(invalid(why));
@@ -125,6 +126,24 @@ impl AgentOptions {
         left.push(Capability::Tool(ToolPattern::One(ToolName::of_agent(&self.agent_type))));
         Ok(left)
     }
+}
+
+/// How much of a capability a denial takes away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Denies {
+    All,
+    Part,
+}
+
+/// What `denied` takes from `held`, if anything. Denying to write takes nothing from a reader; denying to read takes all from
+/// a writer, who reads too.
+fn denies(denied: &Capability, held: &Capability) -> Option<Denies> {
+    denied.meet(held).filter(|shared| shared.kind() == denied.kind())?;
+    let whole = match (denied, held) {
+        (Capability::Read(denied), Capability::Write(held)) => denied.contains(held),
+        (denied, held) => denied.covers(held),
+    };
+    Some(if whole { Denies::All } else { Denies::Part })
 }
 
 fn pattern(text: &str) -> Result<ToolPattern, Rejection> {
@@ -198,6 +217,14 @@ mod tests {
         );
         assert_eq!(wanted(r#"{"agentType":"x","allow":["read:src"]}"#, &parent), ["read:src", "tool:*", "tool:x.run"]);
         assert_eq!(wanted(r#"{"agentType":"x","deny":["read:."]}"#, &parent), ["tool:*", "tool:x.run"]);
+    }
+
+    #[test]
+    fn denying_to_write_leaves_the_reader_alone() {
+        let parent = ["read:.", "write:out", "tool:*"];
+        let options = r#"{"agentType":"x","deny":["write:."]}"#;
+        assert_eq!(wanted(options, &parent), ["read:.", "tool:*", "tool:x.run"]);
+        assert_eq!(wanted(r#"{"agentType":"x","deny":["read:out","read:."]}"#, &parent), ["tool:*", "tool:x.run"]);
     }
 
     #[test]

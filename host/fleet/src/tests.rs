@@ -26,6 +26,8 @@ type Script = Box<dyn FnMut(Vec<Completion>) -> Turn + Send>;
 
 #[derive(Default)]
 struct World {
+    /// Events after which the record is full; 0: never.
+    full_after: usize,
     events: Mutex<Vec<Event>>,
     script: Mutex<Option<Script>>,
     order: Mutex<Vec<String>>,
@@ -33,7 +35,11 @@ struct World {
 
 impl Log for World {
     fn append(&self, _: &RunId, event: Event) -> Result<(), LogError> {
-        self.events.lock().unwrap().push(event);
+        let mut events = self.events.lock().unwrap();
+        if self.full_after > 0 && events.len() >= self.full_after {
+            return Err(LogError { what: "the disk is full".into(), remedy: "free some space".into() });
+        }
+        events.push(event);
         Ok(())
     }
 
@@ -148,7 +154,17 @@ fn all(prompts: Vec<String>) -> Script {
 }
 
 async fn run(script: Script, at_once: usize, limits: RunLimits, stop: &Stop) -> (RunReport, Arc<World>) {
-    let world = Arc::new(World { script: Mutex::new(Some(script)), ..World::default() });
+    run_in(World::default(), script, at_once, limits, stop).await
+}
+
+async fn run_in(
+    world: World,
+    script: Script,
+    at_once: usize,
+    limits: RunLimits,
+    stop: &Stop,
+) -> (RunReport, Arc<World>) {
+    let world = Arc::new(World { script: Mutex::new(Some(script)), ..world });
     let capacity = Capacity { tools: 64, agents: 2_000, scripts: 2, running: 2_000 };
     let dispatcher = Dispatcher::new(
         world.clone(),
@@ -197,7 +213,7 @@ async fn past_the_cap_agent_throws_and_the_rest_go_on() {
     let limits = RunLimits { agents_max: 2, ..RunLimits::default() };
     let (report, _) = run(all(vec!["ok".into(); 4]), 8, limits, &Stop::default()).await;
     assert_eq!(answers(&report), ["1=\"ok\"", "2=\"ok\"", "3=threw limit", "4=threw limit"]);
-    assert_eq!((report.status, report.agents), (RunStatus::Completed, 2));
+    assert_eq!((report.status, report.agents, report.agents_failed), (RunStatus::Degraded, 2, 2));
 }
 
 #[tokio::test]
@@ -261,5 +277,20 @@ async fn a_firm_stop_ends_the_cells_and_every_call_is_recorded_as_ended() {
     let count = |test: fn(&Event) -> bool| events.iter().filter(|e| test(e)).count();
     assert_eq!(count(|e| matches!(e, Event::CallIntended { .. })), 11);
     assert_eq!(count(|e| matches!(e, Event::CallEnded { failure: Some(Failure::Cancelled), .. })), 11);
+    assert_eq!(count(|e| matches!(e, Event::AgentStarted { .. })), 10);
+    assert_eq!(count(|e| matches!(e, Event::AgentEnded { failure: Some(Failure::Cancelled), .. })), 10);
     assert!(matches!(events.last(), Some(Event::RunEnded { status: RunStatus::Stopped, .. })));
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_recorded_ends_and_is_never_called_completed() {
+    for full_after in 1..12 {
+        let world = World { full_after, ..World::default() };
+        let script = all(vec!["ok".into(); 2]);
+        let (report, _) = run_in(world, script, 8, RunLimits::default(), &Stop::default()).await;
+        let events_of_a_whole_run = 12;
+        assert!(full_after < events_of_a_whole_run);
+        assert_eq!(report.status, RunStatus::Failed, "after {full_after} events");
+        assert!(matches!(report.error, Some(RunError::Engine(Failure::Unrecorded(_)))), "{:?}", report.error);
+    }
 }
