@@ -1,9 +1,10 @@
-//! From a scope to open directories. A relative path is opened beneath the project's root and nowhere else, whatever links
-//! lie in between; what was opened is kept for the next call, as long as the path still names it.
+//! From a scope to open directories. A relative path is opened beneath the project's root and through no link; what was
+//! opened is kept for the next call, as long as the path still names it.
 
 #![allow(clippy::disallowed_methods, reason = "this is where granted directories are opened")]
 
 use crate::files::Preopen;
+use cap_fs_ext::DirExt;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use std::collections::VecDeque;
@@ -45,7 +46,7 @@ struct Identity {
 impl Scopes {
     /// The directories of `scope`, for a project at `root`.
     ///
-    /// Fails with `NotFound` for a directory that does not exist, and with `Denied` for a path that leads out of the root.
+    /// Fails with `NotFound` for a directory that does not exist, and with `Denied` for a path through a symbolic link.
     pub(crate) fn open(&self, root: &Path, scope: &Grant) -> Result<Arc<[Preopen]>, Failure> {
         if directories(scope).next().is_none() {
             return Ok(Arc::new([]));
@@ -75,15 +76,16 @@ impl Opened {
         for (capability, path, perms) in directories(scope) {
             let dir = if path.is_absolute() {
                 Dir::open_ambient_dir(path.as_str(), ambient_authority())
-                    .map_err(|error| refused(capability, Path::new(path.as_str()), scope, &error))?
+                    .map_err(|error| refused(capability, Path::new(path.as_str()), &error))?
             } else {
                 let (root_dir, _) = match &mut base {
                     Some(base) => base,
                     none => none.insert(open_root(root)?),
                 };
-                root_dir
-                    .open_dir(path.as_str())
-                    .map_err(|error| refused(capability, &root.join(path.as_str()), scope, &error))?
+                open_without_links(root_dir, path.as_str()).map_err(|error| match error {
+                    OpenError::Link(link) => through_link(capability, &root.join(link), scope),
+                    OpenError::Io(error) => refused(capability, &root.join(path.as_str()), &error),
+                })?
             };
             named.push((path.clone(), Identity::of(&dir).map_err(|e| Failure::Host(e.to_string()))?));
             let mode = match perms {
@@ -145,7 +147,38 @@ fn open_root(root: &Path) -> Result<(Dir, Identity), Failure> {
     })
 }
 
-fn refused(capability: &Capability, path: &Path, scope: &Grant, error: &io::Error) -> Failure {
+enum OpenError {
+    /// This part of the path is a symbolic link.
+    Link(PathBuf),
+    Io(io::Error),
+}
+
+/// Open a directory below `root`, step by step, through no link. A guest that may write in one directory could leave a link
+/// there, and whoever is granted that name next must not be given what it points to.
+fn open_without_links(root: &Dir, path: &str) -> Result<Dir, OpenError> {
+    let mut dir = root.try_clone().map_err(OpenError::Io)?;
+    let mut so_far = PathBuf::new();
+    for part in Path::new(path).components() {
+        so_far.push(part);
+        dir = dir.open_dir_nofollow(part.as_os_str()).map_err(|error| {
+            let is_link = dir.symlink_metadata(part.as_os_str()).is_ok_and(|metadata| metadata.is_symlink());
+            if is_link { OpenError::Link(so_far.clone()) } else { OpenError::Io(error) }
+        })?;
+    }
+    Ok(dir)
+}
+
+fn through_link(capability: &Capability, link: &Path, scope: &Grant) -> Failure {
+    let link = link.display();
+    Failure::Denied(Denial {
+        needed: capability.to_string(),
+        held: scope.to_string(),
+        hint: format!("{link} is a symbolic link; grant the directory it leads to by its own name"),
+        rule: None,
+    })
+}
+
+fn refused(capability: &Capability, path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::NotFound => {
@@ -154,15 +187,6 @@ fn refused(capability: &Capability, path: &Path, scope: &Grant, error: &io::Erro
         io::ErrorKind::NotADirectory => {
             Failure::NotFound(format!("{capability}: {path} is not a directory; grant the directory that holds it"))
         }
-        // cap-std's own refusal carries no code of the operating system.
-        io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => Failure::Denied(Denial {
-            needed: capability.to_string(),
-            held: scope.to_string(),
-            hint: format!(
-                "{path} leads out of the project directory through a link; grant the real directory by its absolute path"
-            ),
-            rule: None,
-        }),
         _ => Failure::Failed(format!("{capability}: {path} cannot be opened: {error}")),
     }
 }
@@ -180,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_directory_a_file_and_a_way_out_are_told_apart() {
+    fn a_missing_directory_a_file_and_a_link_are_told_apart() {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().join("root");
         std::fs::create_dir(&root).unwrap();
@@ -188,18 +212,19 @@ mod tests {
         std::fs::write(root.join("file"), "").unwrap();
         std::os::unix::fs::symlink("../outside", root.join("up")).unwrap();
         std::os::unix::fs::symlink(temp.path().join("outside"), root.join("away")).unwrap();
+        std::fs::create_dir_all(root.join("out/below")).unwrap();
+        std::os::unix::fs::symlink("out", root.join("inside")).unwrap();
         let scopes = Scopes::default();
         let open = |text: &str| scopes.open(&root, &grant(&[text])).map(drop).unwrap_err();
         assert!(
             matches!(open("read:gone"), Failure::NotFound(why) if why.contains("read:gone") && why.contains("gone does not exist"))
         );
         assert!(matches!(open("write:file"), Failure::NotFound(why) if why.contains("not a directory")));
-        for way_out in ["read:up", "read:away"] {
-            assert!(
-                matches!(open(way_out), Failure::Denied(denial) if denial.hint.contains("absolute path")),
-                "{way_out}"
-            );
+        for link in ["read:up", "read:away", "write:inside", "write:inside/below"] {
+            let refused = open(link);
+            assert!(matches!(&refused, Failure::Denied(d) if d.hint.contains("is a symbolic link")), "{refused:?}");
         }
+        scopes.open(&root, &grant(&["write:out/below"])).map(drop).unwrap();
     }
 
     #[test]
