@@ -84,9 +84,9 @@ const scan = (agentType, part, context) => async () => {
     label: paths.length === 1 ? `${agentType} ${paths[0]}` : `${agentType} ${paths[0]} +${paths.length - 1}`,
     context: { mode: 'scan', files: paths, ...context },
   })
-  // null: the agent failed. Its files are not lost from sight, and the run will not call itself completed.
+  // null: the agent failed, or the run is being stopped. Its files are not lost from sight, and the run will not call itself completed.
   if (!answer) {
-    skipped.push(...paths.map((path) => ({ path, reason: `the ${agentType} agent failed` })))
+    skipped.push(...paths.map((path) => ({ path, reason: `no answer from the ${agentType} agent: it failed or was stopped` })))
     return []
   }
   skipped.push(...answer.skipped)
@@ -121,7 +121,7 @@ const verdicts = await parallel(
 )
 const judged = unique.map((finding, i) => ({
   ...finding,
-  verdict: verdicts[i] ?? { verdict: 'unverified', reason: i < left ? 'the second agent failed' : 'no agents were left' },
+  verdict: verdicts[i] ?? { verdict: 'unverified', reason: i < left ? 'no answer from the second agent' : 'no agents were left' },
 }))
 const stands = (finding) => finding.verdict.verdict !== 'refuted'
 log(`${judged.filter(stands).length} findings stand, ${judged.length - judged.filter(stands).length} refuted`)

@@ -26,6 +26,7 @@ use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::excerpt::excerpt;
 use vespiary_fleet::stop::{Stop, Urgency};
 use vespiary_fleet::watch::{Unwatched, Watch};
+use vespiary_kernel::call::Failure;
 use vespiary_kernel::capability::{Capability, ToolPattern};
 use vespiary_kernel::event::{RunError, RunStatus};
 use vespiary_kernel::ids::RunId;
@@ -159,7 +160,7 @@ fn summary(report: &Report, ended: &RunReport, written: &Written) -> String {
         "\n{} {status} in {}: {}, {}\n",
         style.bold(&line(&report.record.title)),
         duration(report.record.duration_us()),
-        count(ended.agents, "agent"),
+        count(report.record.agents.len() as u64, "agent"),
         count(ended.calls, "call"),
     );
     if let Some(audit) = report.answer.audit() {
@@ -256,7 +257,7 @@ impl<'a> Shape<'a> {
             title: &report.record.title,
             dir: &report.record.root,
             duration_ms: report.record.duration_us() / 1_000,
-            agents: ended.agents,
+            agents: report.record.agents.len() as u64,
             agents_failed: ended.agents_failed,
             calls: ended.calls,
             findings,
@@ -285,6 +286,10 @@ fn failure(args: &RunArgs, source: &str, ended: &RunReport) -> Trouble {
                 ErrorKind::Stalled => "await only what agent(), tool(), parallel() or pipeline() gave you",
             };
             Trouble::failed(what, plain(&why), next)
+        }
+        Some(RunError::Engine(failure @ Failure::Limit(_))) => {
+            let next = "have agents and tools do the work: the script's own cell is for deciding what they do";
+            Trouble { next: next.into(), ..Trouble::of_failure(&what, failure) }
         }
         Some(RunError::Engine(failure)) => Trouble::of_failure(&what, failure),
         Some(RunError::Other(why)) => Trouble::failed(what, why, "run `vespiary doctor` to check this machine"),

@@ -199,7 +199,18 @@ impl Audit {
         self.findings.iter().filter(|f| f.judgement() == judgement).count()
     }
 
-    /// Counts by place: the first two directories of a path, and how many findings of each severity lie below, most first.
+    /// What was not examined, by reason: the most frequent first.
+    pub fn skipped_by_reason(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for skip in &self.skipped {
+            reasons.entry(&skip.reason).or_default().push(&skip.path);
+        }
+        let mut reasons: Vec<_> = reasons.into_iter().collect();
+        reasons.sort_by_key(|(_, paths)| std::cmp::Reverse(paths.len()));
+        reasons
+    }
+
+    /// Counts by place: the first two directories of a path, and how many findings of each severity lie below, gravest first.
     pub fn by_place(&self) -> Vec<(String, [usize; 5])> {
         let mut places: BTreeMap<&str, [usize; 5]> = BTreeMap::new();
         for finding in &self.findings {
@@ -207,7 +218,7 @@ impl Audit {
             counts[finding.severity as usize] += 1;
         }
         let mut places: Vec<_> = places.into_iter().map(|(place, counts)| (place.to_owned(), counts)).collect();
-        places.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().sum::<usize>()));
+        places.sort_by_key(|(_, counts)| std::cmp::Reverse(*counts));
         places
     }
 }
@@ -280,7 +291,7 @@ pub(super) mod tests {
         let audit = sample();
         assert_eq!(audit.findings[0].rule, "aws-key");
         assert_eq!(audit.findings[0].place(), "src/deep/er/a b.py:12:7");
-        assert_eq!(audit.by_place(), [(".".to_owned(), [0, 0, 0, 1, 0]), ("src/deep".to_owned(), [1, 0, 0, 0, 0])]);
+        assert_eq!(audit.by_place(), [("src/deep".to_owned(), [1, 0, 0, 0, 0]), (".".to_owned(), [0, 0, 0, 1, 0])]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use askama::Template;
 
 /// Findings drawn; a page of more helps nobody, and all of them are in `findings.sarif`.
 const FINDINGS_MAX: usize = 2_000;
-/// Rows of "Not examined" drawn.
-const SKIPPED_MAX: usize = 2_000;
+/// Paths drawn for one reason, and rows of other lists.
+const ROWS_MAX: usize = 1_000;
 /// Rows of the table of places.
 const PLACES_MAX: usize = 15;
 
@@ -58,7 +58,7 @@ struct AuditView {
     unverified: usize,
     refuted: Vec<FindingView>,
     places: Vec<Place>,
-    skipped: Vec<Row>,
+    skipped: Vec<Reason>,
     skipped_total: usize,
     malformed: Vec<String>,
     stats: Vec<Fact>,
@@ -72,6 +72,8 @@ struct Tally {
 
 struct Group {
     severity: &'static str,
+    /// Whether it is shown unfolded.
+    open: bool,
     findings: Vec<FindingView>,
 }
 
@@ -102,9 +104,11 @@ struct Cell {
     heat: f64,
 }
 
-struct Row {
-    path: String,
+/// Paths that were not examined for the same reason.
+struct Reason {
     reason: String,
+    total: usize,
+    paths: Vec<String>,
 }
 
 struct FailedView {
@@ -133,7 +137,7 @@ fn page(report: &Report) -> Page {
     if failed > 0 {
         facts.push(fact(thousands(failed), "agents failed"));
     }
-    let failed = record.failed_agents().take(SKIPPED_MAX).map(|agent| FailedView {
+    let failed = record.failed_agents().take(ROWS_MAX).map(|agent| FailedView {
         label: line(&agent.label).into_owned(),
         id: agent.id.to_string(),
         why: agent.failure.as_ref().map(|failure| plain(&failure.to_string()).into_owned()).unwrap_or_default(),
@@ -201,7 +205,9 @@ fn audit(audit: &Audit) -> AuditView {
     let groups = Severity::ALL.into_iter().filter_map(|severity| {
         let findings: Vec<_> = audit.of_severity(severity).take(room).map(finding).collect();
         room -= findings.len();
-        (!findings.is_empty()).then(|| Group { severity: severity.as_str(), findings })
+        // The less grave are folded where they are many, so that they do not bury what matters.
+        let open = severity <= Severity::Medium || findings.len() <= 20;
+        (!findings.is_empty()).then(|| Group { severity: severity.as_str(), open, findings })
     });
     AuditView {
         groups: groups.collect(),
@@ -213,20 +219,20 @@ fn audit(audit: &Audit) -> AuditView {
         unverified: audit.judged(Judgement::Unverified),
         refuted: audit.refuted.iter().take(FINDINGS_MAX).map(finding).collect(),
         places: places(audit),
-        skipped: audit
-            .skipped
-            .iter()
-            .take(SKIPPED_MAX)
-            .map(|skip| Row { path: line(&skip.path).into_owned(), reason: line(&skip.reason).into_owned() })
-            .collect(),
+        skipped: audit.skipped_by_reason().into_iter().map(|(reason, paths)| self::reason(reason, &paths)).collect(),
         skipped_total: audit.skipped.len(),
-        malformed: audit.malformed.iter().take(SKIPPED_MAX).map(|text| line(text).into_owned()).collect(),
+        malformed: audit.malformed.iter().take(ROWS_MAX).map(|text| line(text).into_owned()).collect(),
         stats: audit
             .stats
             .iter()
             .map(|(name, n)| Fact { number: thousands(*n), name: line(&name.replace('_', " ")).into_owned() })
             .collect(),
     }
+}
+
+fn reason(reason: &str, paths: &[&str]) -> Reason {
+    let shown = paths.iter().take(ROWS_MAX).map(|path| line(path).into_owned()).collect();
+    Reason { reason: line(reason).into_owned(), total: paths.len(), paths: shown }
 }
 
 fn places(audit: &Audit) -> Vec<Place> {

@@ -5,8 +5,8 @@ use super::findings::{Audit, Finding, Severity};
 use super::{Answer, Report, by_severity, count, duration, thousands, timestamp};
 use std::fmt::{self, Write};
 
-/// Rows of "Not examined" that are listed; the number of the others is said.
-const SKIPPED_MAX: usize = 500;
+/// Rows listed for one reason; the number of the others is said.
+const SKIPPED_MAX: usize = 100;
 
 /// The document.
 pub fn render(report: &Report) -> String {
@@ -51,6 +51,9 @@ fn findings(audit: &Audit, out: &mut String) -> fmt::Result {
         }
         for finding in some {
             one(finding, out)?;
+        }
+        if audit.of_severity(severity).next().is_some() {
+            writeln!(out)?;
         }
     }
     if !audit.refuted.is_empty() {
@@ -101,11 +104,15 @@ fn not_examined(audit: &Audit, out: &mut String) -> fmt::Result {
         return writeln!(out, "## Not examined\n\nNothing: every listed file was examined.\n");
     }
     writeln!(out, "## Not examined\n")?;
-    for skip in audit.skipped.iter().take(SKIPPED_MAX) {
-        writeln!(out, "- {}: {}", code(&skip.path), text(&skip.reason))?;
-    }
-    if let Some(more) = audit.skipped.len().checked_sub(SKIPPED_MAX).filter(|more| *more > 0) {
-        writeln!(out, "- and {} more", thousands(more as u64))?;
+    for (reason, paths) in audit.skipped_by_reason() {
+        writeln!(out, "{} ({}):\n", text(reason), count(paths.len() as u64, "path"))?;
+        for path in paths.iter().take(SKIPPED_MAX) {
+            writeln!(out, "- {}", code(path))?;
+        }
+        if let Some(more) = paths.len().checked_sub(SKIPPED_MAX).filter(|more| *more > 0) {
+            writeln!(out, "- and {} more, all of them in `findings.sarif`", thousands(more as u64))?;
+        }
+        writeln!(out)?;
     }
     for malformed in audit.malformed.iter().take(SKIPPED_MAX) {
         writeln!(out, "- not understood: {}", text(malformed))?;
@@ -192,12 +199,12 @@ mod tests {
         let md = render(&sample());
         for expected in [
             "# audit &lt;&amp; co&gt;",
-            "**degraded** in 50 ms: 6 agents, 13 calls.",
+            "**degraded** in 50 ms: 6 agents, 14 calls.",
             "1 critical, 1 low.",
             "`src/deep/er/a b.py:12:7`",
             "Second look: confirmed: the value has the provider's checksum; confidence 90 %",
             "## Refuted",
-            "- `z.bin`: binary",
+            "binary (1 path):\n\n- `z.bin`\n",
             "- not understood: findings\\[2\\]: missing field",
             "(a6): gave up &lt;b&gt;",
             "| files | 5,054 |",

@@ -214,8 +214,12 @@ impl Folding {
         if let Some(component) = component {
             *record.components.entry((used.tool.plugin().to_owned(), component)).or_default() += 1;
         }
-        let is_entry =
-            used.tool.local() == ToolName::AGENT_ENTRY && used.agent_type.as_deref() == Some(used.tool.plugin());
+        // An agent's entry, or the session of the script's engine: the call that everything else of theirs happens in.
+        let is_entry = used.tool.local() == ToolName::AGENT_ENTRY
+            && used
+                .agent_type
+                .as_deref()
+                .map_or(record.script.is_some(), |agent_type| agent_type == used.tool.plugin());
         let totals = [Some(&mut record.calls), (!is_entry).then(|| record.uses.entry(used).or_default())];
         for count in totals.into_iter().flatten() {
             count.calls += 1;
@@ -275,6 +279,8 @@ pub(super) mod tests {
         folding.add(t0 + 2_000, intend(1, 0, "files.list"));
         folding.add(t0 + 9_000, end(1, b"files", None));
         folding.add(t0 + 10_000, Event::Phase { title: "scan".into() });
+        folding.add(t0 + 9_500, intend(2, 0, "engine.run"));
+        folding.add(t0 + 9_600, end(2, b"engine", None));
         for agent in 1..=6u32 {
             let call = u64::from(agent) * 10;
             folding.add(
@@ -303,7 +309,7 @@ pub(super) mod tests {
     #[test]
     fn agents_calls_and_components_are_counted_once_each() {
         let record = sample();
-        assert_eq!((record.calls.calls, record.calls.failed), (13, 1));
+        assert_eq!((record.calls.calls, record.calls.failed), (14, 1));
         assert_eq!((record.agents.len(), record.failed_agents().count()), (6, 1));
         assert_eq!(record.agents[0].calls, 1);
         assert_eq!(record.duration_us(), 50_000);
@@ -311,7 +317,7 @@ pub(super) mod tests {
         let uses: Vec<_> =
             record.uses.iter().map(|(u, n)| (record.phase_title(u.phase), u.tool.as_str(), n.calls)).collect();
         assert_eq!(uses, [("list", "files.list", 1), ("scan", "files.read", 6)]);
-        assert_eq!(record.components.values().sum::<u64>(), 13);
+        assert_eq!(record.components.values().sum::<u64>(), 14);
     }
 
     #[test]
