@@ -11,6 +11,8 @@ use std::ops::Range;
 
 /// Largest file compared line by line, in bytes.
 pub(crate) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Most pairs of equal lines among which the smallest set of changes is looked for: a second or two.
+const PAIRS_MAX: u64 = 100_000_000;
 /// As far as Git looks for the NUL that makes a file binary.
 const BINARY_BYTES: usize = 8000;
 
@@ -47,13 +49,11 @@ pub(crate) fn compare(
     match (bytes(old), bytes(new)) {
         (Some(old), Some(new)) if !is_binary(&old) && !is_binary(&new) => {
             let input = InternedInput::new(byte_lines(&old), byte_lines(&new));
-            // Git's own default, so that counts agree with what people see elsewhere.
-            let mut diff = Diff::compute(Algorithm::Myers, &input);
-            diff.postprocess_lines(&input);
-            patch.additions = Some(diff.count_additions());
-            patch.deletions = Some(diff.count_removals());
+            let hunks = changed(&input);
+            patch.additions = Some(hunks.iter().map(|hunk| hunk.after.len() as u32).sum());
+            patch.deletions = Some(hunks.iter().map(|hunk| hunk.before.len() as u32).sum());
             if let Some(context) = context {
-                hunks(&input, &diff, context, &mut body);
+                write_hunks(&input, hunks, context, &mut body);
             }
         }
         (Some(_), Some(_)) => patch.binary = true,
@@ -138,9 +138,36 @@ fn header(difference: &Difference, old_id: ObjectId, new_id: ObjectId, out: &mut
     }
 }
 
-fn hunks(input: &InternedInput<&[u8]>, diff: &Diff, context: u32, out: &mut Vec<u8>) {
+/// The lines that changed. Where lines repeat too much, all from the first that differs to the last is one change: to find
+/// the smallest set would take minutes.
+fn changed(input: &InternedInput<&[u8]>) -> Vec<Hunk> {
+    let (before, after) = (&input.before, &input.after);
+    let lead = before.iter().zip(after).take_while(|(old, new)| old == new).count();
+    let shorter = before.len().min(after.len()) - lead;
+    let trail = before.iter().rev().zip(after.iter().rev()).take(shorter).take_while(|(old, new)| old == new).count();
+    let (before, after) = (lead..before.len() - trail, lead..after.len() - trail);
+    if pairs(input, before.clone(), after.clone()) > PAIRS_MAX {
+        let range = |lines: Range<usize>| lines.start as u32..lines.end as u32;
+        return vec![Hunk { before: range(before), after: range(after) }];
+    }
+    // Git's own default, so that counts agree with what people see elsewhere.
+    let mut diff = Diff::compute(Algorithm::Myers, input);
+    diff.postprocess_lines(input);
+    diff.hunks().collect()
+}
+
+/// How many pairs of an old and a new line are equal.
+fn pairs(input: &InternedInput<&[u8]>, before: Range<usize>, after: Range<usize>) -> u64 {
+    let mut counts = vec![0_u64; input.interner.num_tokens() as usize];
+    for token in &input.before[before] {
+        counts[token.0 as usize] += 1;
+    }
+    input.after[after].iter().map(|token| counts[token.0 as usize]).sum()
+}
+
+fn write_hunks(input: &InternedInput<&[u8]>, hunks: Vec<Hunk>, context: u32, out: &mut Vec<u8>) {
     let mut group: Vec<Hunk> = Vec::new();
-    for hunk in diff.hunks() {
+    for hunk in hunks {
         let apart = group.last().is_some_and(|last| hunk.before.start - last.before.end > context.saturating_mul(2));
         if apart {
             write_group(input, &group, context, out);
@@ -186,5 +213,31 @@ fn lines(input: &InternedInput<&[u8]>, tokens: &[imara_diff::Token], range: Rang
         if !line.ends_with(b"\n") {
             out.extend_from_slice(b"\n\\ No newline at end of file\n");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hunks(old: &str, new: &str) -> Vec<(Range<u32>, Range<u32>)> {
+        let input = InternedInput::new(byte_lines(old.as_bytes()), byte_lines(new.as_bytes()));
+        changed(&input).into_iter().map(|hunk| (hunk.before, hunk.after)).collect()
+    }
+
+    #[test]
+    fn lines_that_changed_are_found() {
+        assert_eq!(hunks("a\nb\nc\n", "a\nx\nc\nd\n"), [(1..2, 1..2), (3..3, 3..4)]);
+        assert_eq!(hunks("", "a\n"), [(0..0, 0..1)]);
+        assert_eq!(hunks("a\na\n", "a\n").len(), 1);
+        assert_eq!(hunks("same\n", "same\n"), []);
+    }
+
+    #[test]
+    fn what_repeats_too_much_is_one_change() {
+        let (old, new) = ("x\ny\n".repeat(20_000), "y\ny\nx\n".repeat(20_000));
+        let whole = |text: &str, edge: &str| format!("{edge}{text}z\n");
+        let found = hunks(&whole(&old, "first\n"), &whole(&new, "first\n"));
+        assert_eq!(found, [(1..40_001, 1..60_001)]);
     }
 }
