@@ -110,7 +110,7 @@ fn check(key: &str, value: &Value) -> Result<(), String> {
             let limits = value.as_object().is_some_and(|limits| limits.values().all(positive));
             limits.then_some(()).ok_or("an object of positive numbers, like { 'wall-time-ms-max': 60000 }")
         }
-        "timeout" => positive(value).then_some(()).ok_or("a positive number of milliseconds"),
+        "timeout" => value.as_u64().filter(|ms| *ms > 0).map(drop).ok_or("whole milliseconds, at least 1"),
         "retry" => {
             let count = value.as_u64().is_some()
                 || value.as_object().is_some_and(|policy: &Map<String, Value>| !policy.is_empty());
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_option_takes_what_it_should() {
-        let all = r#"{"agentType":"secrets","allow":["read:src"],"context":1,"deny":[],"deps":["a"],"effort":"high","isolation":"worktree","label":"l","model":"m","phase":"p","priority":-1,"quota":{"tool-calls-max":3},"retry":2,"schema":{"type":"object"},"timeout":1.5,"tools":["files.read"]}"#;
+        let all = r#"{"agentType":"secrets","allow":["read:src"],"context":1,"deny":[],"deps":["a"],"effort":"high","isolation":"worktree","label":"l","model":"m","phase":"p","priority":-1,"quota":{"tool-calls-max":3},"retry":2,"schema":{"type":"object"},"timeout":1500,"tools":["files.read"]}"#;
         assert_eq!(settle(all, None).unwrap(), all);
     }
 
@@ -173,7 +173,8 @@ mod tests {
             (r#"{"isolation":"docker"}"#, "`isolation` must be 'worktree'; it is \"docker\""),
             (r#"{"tools":"files.read"}"#, "`tools` must be an array of strings"),
             (r#"{"quota":{"x":"many"}}"#, "`quota` must be an object of positive numbers"),
-            (r#"{"timeout":0}"#, "`timeout` must be a positive number"),
+            (r#"{"timeout":1.5}"#, "`timeout` must be whole milliseconds, at least 1; it is 1.5"),
+            (r#"{"timeout":0}"#, "`timeout` must be whole milliseconds"),
             (r#"{"retry":-1}"#, "`retry` must be a whole number"),
             (r#"{"priority":[]}"#, "`priority` must be"),
             (r#"{"deps":{}}"#, "`deps` must be an array"),
