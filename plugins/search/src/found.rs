@@ -3,8 +3,14 @@
 use vespiary_sdk::prelude::*;
 use vespiary_sdk::walk::Skipped;
 
-/// Bytes of text all hits together may hold. Far below what a call may return, so that a caller gets a cut answer, not none.
-const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Bytes all hits together may hold. Far below what a call may return, so that a caller gets a cut answer, not none.
+const HITS_BYTES_MAX: usize = 4 << 20;
+
+/// What a hit takes in an answer besides its texts, about.
+const HIT_BYTES: usize = 80;
+
+/// Things passed over that are listed. A tree may hold any number of pictures.
+const SKIPPED_MAX: usize = 2000;
 
 /// One line that matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +40,8 @@ pub struct Found {
     pub bytes_searched: u64,
     /// What was not searched, and why: binary or too large files, links, odd names, what cannot be read.
     pub skipped: Vec<Skipped>,
+    /// How many more were not searched than `skipped` lists.
+    pub skipped_more: u64,
     /// Whether the search stopped at a limit, so that there may be more matches.
     pub truncated: bool,
 }
@@ -42,28 +50,36 @@ pub struct Found {
 pub(crate) struct Finds {
     pub(crate) found: Found,
     matches_max: usize,
-    text_bytes: usize,
+    hits_bytes: usize,
 }
 
 impl Finds {
     pub(crate) fn new(matches_max: usize) -> Self {
-        Self { found: Found::default(), matches_max, text_bytes: 0 }
+        Self { found: Found::default(), matches_max, hits_bytes: 0 }
     }
 
     /// Whether one more match fits; where not, the answer says that it was cut.
     pub(crate) fn has_room(&mut self) -> bool {
-        let full = self.found.matches.len() >= self.matches_max || self.text_bytes >= TEXT_BYTES_MAX;
+        let full = self.found.matches.len() >= self.matches_max || self.hits_bytes >= HITS_BYTES_MAX;
         self.found.truncated |= full;
         !full
     }
 
     pub(crate) fn add(&mut self, hit: Hit) {
-        let context = hit.before.iter().chain(&hit.after).map(String::len).sum::<usize>();
-        self.text_bytes += hit.text.len() + context;
+        let texts = [&hit.path, &hit.text].into_iter().chain(&hit.before).chain(&hit.after);
+        self.hits_bytes += texts.map(String::len).sum::<usize>() + HIT_BYTES;
         self.found.matches.push(hit);
     }
 
     pub(crate) fn skip(&mut self, path: impl Into<String>, reason: impl Into<String>) {
-        self.found.skipped.push(Skipped { path: path.into(), reason: reason.into() });
+        self.skipped(Skipped { path: path.into(), reason: reason.into() });
+    }
+
+    pub(crate) fn skipped(&mut self, skipped: Skipped) {
+        if self.found.skipped.len() < SKIPPED_MAX {
+            self.found.skipped.push(skipped);
+        } else {
+            self.found.skipped_more += 1;
+        }
     }
 }

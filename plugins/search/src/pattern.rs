@@ -17,11 +17,20 @@ pub enum Case {
     Smart,
 }
 
+/// Bytes of a compiled pattern, and of what is remembered while it runs. Both, with a file, fit the memory of a cell; a
+/// pattern past the first is refused, one past the second runs slower.
+const COMPILED_BYTES_MAX: usize = 16 << 20;
+const REMEMBERED_BYTES_MAX: usize = 16 << 20;
+
 /// # Errors
 /// `InvalidArguments` where the pattern does not compile; the message shows where.
 pub(crate) fn matcher(pattern: &str, fixed: bool, case: Case) -> Result<RegexMatcher> {
     let mut builder = RegexMatcherBuilder::new();
     builder
+        .size_limit(COMPILED_BYTES_MAX)
+        .dfa_size_limit(REMEMBERED_BYTES_MAX)
+        // `$` matches before CR LF, too. Lines end with LF all the same, so a pattern may name a CR.
+        .crlf(true)
         .line_terminator(Some(b'\n'))
         .multi_line(true)
         .fixed_strings(fixed)

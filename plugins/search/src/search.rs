@@ -153,7 +153,7 @@ impl Search {
         let mut steps = walk(start, options)?;
         while let Some(step) = steps.next() {
             match step {
-                Step::Skipped(skipped) => self.finds.found.skipped.push(skipped),
+                Step::Skipped(skipped) => self.finds.skipped(skipped),
                 Step::Entry(entry) => {
                     let is_dir = entry.file_type.is_dir();
                     if self.globs.matched(&entry.path, is_dir).is_ignore() {

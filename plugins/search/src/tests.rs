@@ -117,6 +117,56 @@ fn a_limit_cuts_the_answer_and_says_so() {
 }
 
 #[test]
+fn an_answer_stays_below_what_a_call_may_return() {
+    let _root = tree(&[("a", &b"x\n".repeat(200_000)), ("b", b"x")]);
+    let cut = search(json!({ "pattern": "x", "max_matches": 1_000_000 })).unwrap();
+    assert!(cut.truncated && cut.matches.len() < 200_000);
+    let answer = serde_json::to_vec(&cut).unwrap().len();
+    assert!((2 << 20..8 << 20).contains(&answer), "{answer} bytes");
+}
+
+#[test]
+fn what_is_passed_over_is_counted_past_a_limit() {
+    let root = tree(&[("z", b"x")]);
+    for number in 0..2003 {
+        std::os::unix::fs::symlink("z", root.path().join(number.to_string())).unwrap();
+    }
+    let found = search(json!({ "pattern": "x" })).unwrap();
+    assert_eq!((found.skipped.len(), found.skipped_more), (2000, 3));
+    assert_eq!((found.matches.len(), found.truncated), (1, false));
+}
+
+#[test]
+fn a_file_that_turns_out_to_be_binary_gives_no_match() {
+    let mut late = b"needle\n".to_vec();
+    late.extend(b"text\n".repeat(20_000));
+    late.extend(b"needle \0\n");
+    let _root = tree(&[("late", &late), ("z", b"needle")]);
+    let found = search(json!({ "pattern": "needle" })).unwrap();
+    assert_eq!(places(&found), [("z", 1, 1)]);
+    assert!(found.skipped[0].reason.starts_with("binary: NUL at byte 100"), "{}", found.skipped[0].reason);
+}
+
+#[test]
+fn both_kinds_of_line_ends_end_a_line() {
+    let _root = tree(&[("dos", b"one\r\ntwo\r\n\r\n"), ("unix", b"one\ntwo\n")]);
+    let found = |pattern: &str| {
+        let found = search(json!({ "pattern": pattern })).unwrap();
+        found.matches.into_iter().map(|hit| (hit.path, hit.line, hit.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(found("^o.e$"), [("dos".into(), 1, "one".into()), ("unix".into(), 1, "one".into())]);
+    assert_eq!(found("two\\r"), [("dos".into(), 2, "two".into())]);
+    assert_eq!(found("^$"), [("dos".into(), 3, String::new())]);
+}
+
+#[test]
+fn words_and_case_follow_unicode() {
+    let _root = tree(&[("a", "ÄRGER δοκιμή\n".as_bytes())]);
+    assert_eq!(places(&search(json!({ "pattern": "ärger", "case": "smart" })).unwrap()), [("a", 1, 1)]);
+    assert_eq!(places(&search(json!({ "pattern": r"\b\p{Greek}+\b" })).unwrap()), [("a", 1, 7)]);
+}
+
+#[test]
 fn text_in_utf_16_and_behind_a_mark_is_found() {
     let mut wide = vec![0xff, 0xfe];
     wide.extend("é\nneedle\n".encode_utf16().flat_map(u16::to_le_bytes));
@@ -135,6 +185,7 @@ fn bad_arguments_say_what_and_why() {
     };
     assert!(why(json!({ "pattern": "(" })).contains("unclosed group"));
     assert!(why(json!({ "pattern": "a\\nb" })).contains("pattern"));
+    assert!(why(json!({ "pattern": "((a{1000}){1000}){9}" })).contains("size limit"));
     assert!(why(json!({ "pattern": "a", "globs": ["a{"] })).starts_with("glob \"a{\""));
     assert!(why(json!({ "pattern": "a", "paths": [] })).starts_with("paths is empty"));
     assert!(why(json!({ "pattern": "a", "before": 51 })).contains("50 lines"));
