@@ -558,6 +558,58 @@ fn names_that_lead_out_are_errors() {
     }
 }
 
+/// Commits and tags that no git would write: an answer or an error, never a panic.
+#[test]
+fn odd_commits_and_tags_are_answers_or_errors() {
+    let mut fixture = Fixture::new();
+    fixture.write("a", "a");
+    let good = fixture.commit("good");
+    let tree = fixture.git(&["rev-parse", "HEAD^{tree}"]).trim().to_owned();
+    let (short, wide) = ("a".repeat(39), "a".repeat(64));
+    let person = "A <a@b> 1 +0000";
+    let commits = [
+        format!("tree {tree}\nauthor {person}\ncommitter {person}\n\nfine"),
+        format!("tree {tree}\nauthor A <a@b> 99999999999999999999 +9999\ncommitter <> -5 x\n\nodd times"),
+        format!("tree {tree}\nauthor \ncommitter \n\n"),
+        format!("tree {tree}\nparent {good}\nparent {good}\nauthor {person}\ncommitter {person}\n\ntwice"),
+        format!("tree {good}\nauthor {person}\ncommitter {person}\n\nno tree"),
+        format!("tree {tree}\nparent {tree}\nauthor {person}\ncommitter {person}\n\nno parent"),
+        format!("tree {wide}\nauthor {person}\ncommitter {person}\n\nwide"),
+        format!("tree {short}\nauthor {person}\ncommitter {person}\n\nshort"),
+        format!("tree {tree}\nencoding latin1\nauthor {person}\ncommitter {person}\n"),
+        "tree\n".to_owned(),
+        String::new(),
+        format!("tree {tree}\nauthor {person}\ncommitter {person}\ngpgsig a\n b\n c\nodd\n\n\n\n\n"),
+    ];
+    let mut answered = 0;
+    for (kind, contents) in [
+        ("commit", &commits[..]),
+        (
+            "tag",
+            &[
+                format!("object {good}\ntype commit\ntag x\ntagger {person}\n\nfine"),
+                format!("object {good}\ntype tree\ntag x\n\nnot of that kind"),
+                format!("object {wide}\ntype commit\ntag x\n\nwide"),
+                format!("object {good}\ntype nothing\ntag x\n\n"),
+                "object".to_owned(),
+            ],
+        ),
+    ] {
+        for content in contents {
+            let id =
+                fixture.git_bytes(&["hash-object", "-t", kind, "--literally", "-w", "--stdin"], content.as_bytes());
+            let id = String::from_utf8(id).unwrap().trim().to_owned();
+            for arguments in
+                [json!({"rev": id}), json!({"rev": format!("{id}^{{}}")}), json!({"rev": format!("{id}~1")})]
+            {
+                answered += usize::from(call::<show::show>(arguments.clone()).is_ok());
+                answered += usize::from(call::<log::log>(arguments.clone()).is_ok());
+            }
+        }
+    }
+    assert!(answered > 10, "the good ones are answered: {answered}");
+}
+
 /// Ten trees, each ten times in the next, are few bytes and ten billion files.
 #[test]
 fn a_tree_bomb_is_refused() {
