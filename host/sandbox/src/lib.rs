@@ -97,7 +97,7 @@ pub struct Sandbox {
     cache_refused: Option<CacheRefused>,
     /// Cells for descriptions have no lease; this is what bounds them.
     describing: Semaphore,
-    _ticker: Ticker,
+    ticker: Arc<Ticker>,
 }
 
 impl fmt::Debug for Sandbox {
@@ -123,7 +123,7 @@ impl Sandbox {
             allocator,
             cache_refused,
             describing: Semaphore::new(describe::AT_ONCE),
-            _ticker: Ticker::start(&engine)?,
+            ticker: Arc::new(Ticker::start(&engine)?),
             engine,
         })
     }

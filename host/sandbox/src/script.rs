@@ -7,6 +7,7 @@ use crate::bindings::script::exports::vespiary::plugin::script as wit;
 use crate::cell::Cell;
 use crate::components::Ready;
 use crate::ending;
+use crate::engine::Ticker;
 use crate::run::within;
 use crate::text;
 use crate::walls::Clock;
@@ -26,6 +27,8 @@ struct LiveScript {
     clock: Arc<Clock>,
     quota: Quota,
     dead: Option<Outcome>,
+    /// The script may outlive the sandbox that opened it; without the tick no limit on time would hold.
+    _ticker: Arc<Ticker>,
     lease: Lease,
 }
 
@@ -44,7 +47,15 @@ impl Sandbox {
         match within(&clock, &plugin.quota, pre.instantiate_async(&mut store)).await {
             Ok(guest) => {
                 lease.park();
-                Ok(Box::new(LiveScript { store, guest, clock, quota: plugin.quota, dead: None, lease }))
+                Ok(Box::new(LiveScript {
+                    store,
+                    guest,
+                    clock,
+                    quota: plugin.quota,
+                    dead: None,
+                    _ticker: Arc::clone(&self.ticker),
+                    lease,
+                }))
             }
             Err(stopped) => {
                 let cell = store.into_data();

@@ -1,18 +1,25 @@
-//! The bundled file plugin as it ships, in a real directory: what a granted tree lets through and what it does not.
+//! Bundled plugins as they ship: the file plugin in a real directory, what a granted tree lets through and what it does
+//! not; and the script engine, step by step.
 
 use crate::nest::{Guests, Nest, ROOM, failure, value};
 use std::path::Path;
 use std::sync::Arc;
 use vespiary_kernel::call::{Failure, Outcome};
+use vespiary_kernel::json::Json;
+use vespiary_kernel::script::{Action, Completion, State};
 use vespiary_sandbox::SandboxConfig;
 use vespiary_sandbox::describe::Description;
 
 const NEEDS: &str = "[[needs]]\ncapability='read:.'\nreason='r'\n\
     [[needs]]\ncapability='write:.'\nreason='r'\ntools=['write','edit']\n";
 
+fn built(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../plugins/built/{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", path.display()))
+}
+
 fn files() -> Guests {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/built/files.wasm");
-    Guests::default().with("files", "tools", std::fs::read(path).unwrap(), NEEDS)
+    Guests::default().with("files", "tools", built("files"), NEEDS)
 }
 
 /// Compiled once for all these tests, and for their next run.
@@ -87,4 +94,37 @@ async fn it_describes_its_tools() {
         let schema: serde_json::Value = tool.input_schema.read().unwrap();
         assert_eq!(schema["type"], "object", "{}", tool.name);
     }
+}
+
+#[tokio::test]
+async fn a_script_asks_waits_and_returns() {
+    let nest = nest(Guests::default().with("engine", "engine", built("engine"), ""));
+    let source = "export const meta = { name: 'n', description: 'd' };\n\
+        const found = await parallel([1, 2, 3].map((n) => () => agent(`look ${n}`)));\n\
+        return { found, args };\n";
+    let mut session = nest.session("engine").await;
+    let meta = session.check(source).await.unwrap().expect("the source is sound");
+    assert!(meta.as_str().contains("\"n\""), "{meta}");
+    let wrong = session.check("export const meta = {").await.unwrap().unwrap_err();
+    assert!(wrong.line > 0, "{wrong:?}");
+    let turn = nest.session("engine").await.start(source, &Json::null()).await.unwrap();
+    assert!(matches!(turn.state, State::Waiting));
+    let mut session = nest.session("engine").await;
+    let turn = session.start(source, &Json::parse("[7]").unwrap()).await.unwrap();
+    let ids: Vec<u64> = turn.requests.iter().map(|request| request.id).collect();
+    assert!(turn.requests.iter().all(|request| matches!(&request.action, Action::Agent { .. })) && ids.len() == 3);
+    let answer = |id: u64| Completion { id, settlement: Ok(Json::parse(id.to_string()).unwrap()) };
+    let turn = session.step(ids.iter().rev().copied().map(answer).collect()).await.unwrap();
+    let State::Done(value) = turn.state else { panic!("{:?}", turn.state) };
+    let value: serde_json::Value = value.read().unwrap();
+    assert_eq!((&value["found"], &value["args"]), (&serde_json::json!(ids), &serde_json::json!([7])));
+}
+
+#[tokio::test]
+async fn an_endless_script_ends_with_the_processor_time() {
+    let quota = "[quota]\ncpu-time-ms-max = 200";
+    let nest = nest(Guests::default().with("engine", "engine", built("engine"), quota));
+    let source = "export const meta = { name: 'n', description: 'd' };\nfor (;;) {}\n";
+    let failure = nest.session("engine").await.start(source, &Json::null()).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Limit(hit) if hit.quota == "cpu-time-ms"), "{failure}");
 }

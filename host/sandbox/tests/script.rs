@@ -66,6 +66,15 @@ async fn a_step_dropped_half_way_kills_the_cell() {
 }
 
 #[tokio::test]
+async fn a_script_that_outlives_its_sandbox_is_still_held() {
+    let nest = nest("", "(loop $l (br $l))", "cpu-time-ms-max = 50");
+    let mut session = nest.session("engine").await;
+    drop(nest);
+    let failure = session.step(Vec::new()).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Limit(hit) if hit.quota == "cpu-time-ms"), "{failure}");
+}
+
+#[tokio::test]
 async fn time_stands_still_for_a_script() {
     let now = r#"(import "wasi:clocks/monotonic-clock@0.2.12" "now" (func $now (result i64)))"#;
     let nest = nest(now, "(if (i64.ne (call $now) (i64.const 0)) (then unreachable))", "");
