@@ -135,13 +135,22 @@ mod tests {
     }
 
     #[test]
-    fn start_up_is_frozen_and_its_export_gone() {
+    fn start_up_is_frozen() {
         let component = wat::parse_str(COUNTER).unwrap();
         assert_eq!(count(&component), 41);
-        let snapshot = snapshot(&component, Some("init")).unwrap();
-        assert_eq!(count(&snapshot), 42);
-        let engine = Engine::default();
-        assert!(Component::new(&engine, &snapshot).unwrap().get_export_index(None, "init").is_none());
+        assert_eq!(count(&snapshot(&component, Some("init")).unwrap()), 42);
+    }
+
+    #[test]
+    fn start_up_that_asks_the_host_is_refused() {
+        let asking = r#"(component
+            (import "ask" (func $ask))
+            (core func $asked (canon lower (func $ask)))
+            (core module $m (import "" "ask" (func $ask)) (func (export "init") (call $ask)))
+            (core instance $i (instantiate $m (with "" (instance (export "ask" (func $asked))))))
+            (func (export "init") (canon lift (core func $i "init"))))"#;
+        let error = format!("{:#}", snapshot(&wat::parse_str(asking).unwrap(), Some("init")).unwrap_err());
+        assert!(error.contains("start-up `init`") && error.contains("ask"), "{error}");
     }
 
     #[test]
