@@ -96,8 +96,25 @@ fn vulnerable(claim: &Claim, entry: &Package, advisories: Option<&str>) -> Resul
     let Some(path) = advisories else {
         return Ok(says(Verdict::Uncertain, "no advisories were given: pass their path as context.advisories"));
     };
-    let mut record: Option<Advisory> = None;
-    let mut withdrawn_twin = None;
+    let (record, withdrawn_twin) = look_up(path, id)?;
+    let Some(record) = record else {
+        return Ok(says(Verdict::Refuted, format!("{path} has no record {id}")));
+    };
+    Ok(judge(entry, &record, withdrawn_twin.as_deref()))
+}
+
+/// The record `id`, and a withdrawn record of the same flaw where there is one.
+fn look_up(path: &str, id: &str) -> Result<(Option<Advisory>, Option<String>)> {
+    if let Some(record) = source::advisory_by_name(path, id)? {
+        for alias in &record.aliases {
+            if source::advisory_by_name(path, alias)?.is_some_and(|twin| twin.withdrawn.is_some()) {
+                let twin = alias.clone();
+                return Ok((Some(record), Some(twin)));
+            }
+        }
+        return Ok((Some(record), None));
+    }
+    let (mut record, mut withdrawn_twin) = (None, None);
     source::advisories(path, |advisory| {
         if advisory.id == id {
             record = Some(advisory);
@@ -105,10 +122,7 @@ fn vulnerable(claim: &Claim, entry: &Package, advisories: Option<&str>) -> Resul
             withdrawn_twin = Some(advisory.id);
         }
     })?;
-    let Some(record) = record else {
-        return Ok(says(Verdict::Refuted, format!("{path} has no record {id}")));
-    };
-    Ok(judge(entry, &record, withdrawn_twin.as_deref()))
+    Ok((record, withdrawn_twin))
 }
 
 fn judge(entry: &Package, record: &Advisory, withdrawn_twin: Option<&str>) -> Refutation {
@@ -276,6 +290,21 @@ mod tests {
         serve(&[("Cargo.lock", LOCK)]);
         let claim: Claim = serde_json::from_value(json!({"rule": "vulnerable-dependency", "path": "Cargo.lock", "line": 19, "evidence": {"package": "smallvec", "advisory": "X-1"}})).unwrap();
         assert_eq!(refute(&claim, None).unwrap().verdict, Verdict::Uncertain);
+    }
+
+    #[test]
+    fn a_folder_is_asked_by_name_first() {
+        let twin = json!({"id": "CVE-1", "aliases": ["X-1"], "withdrawn": "2022-01-01T00:00:00Z"}).to_string();
+        let main = record(json!({"aliases": ["CVE-1"]}));
+        serve(&[("Cargo.lock", LOCK), ("osv/X-1.json", &main), ("osv/CVE-1.json", &twin), ("osv/other.json", "{")]);
+        let claim = json!({"rule": "vulnerable-dependency", "path": "Cargo.lock", "line": 19, "evidence": {"package": "smallvec", "advisory": "X-1"}});
+        let refutation = refute(&serde_json::from_value(claim).unwrap(), Some("osv")).unwrap();
+        assert!(
+            refutation.verdict == Verdict::Uncertain && refutation.reason.contains("CVE-1"),
+            "{}",
+            refutation.reason
+        );
+        assert!(source::advisory_by_name("osv", "**/other").unwrap().is_none());
     }
 
     #[test]

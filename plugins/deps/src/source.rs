@@ -162,6 +162,31 @@ pub(crate) fn advisories(path: &str, mut take: impl FnMut(Advisory)) -> Result<(
     Ok((records, unreadable))
 }
 
+/// The record `id` of a folder whose files are named by their records, as exports are. `None` where `path` is no folder, or has no such file:
+/// then only reading everything can tell.
+///
+/// # Errors
+/// What the file tools answered about `path` itself.
+pub(crate) fn advisory_by_name(path: &str, id: &str) -> Result<Option<Advisory>> {
+    // An identifier is put into a pattern, so it must not be one.
+    if !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Ok(None);
+    }
+    let kind: Kind =
+        dispatch::call("files.stat", &Stat { path }).map_err(|error| error.within("context.advisories"))?;
+    if kind.kind != "dir" {
+        return Ok(None);
+    }
+    for file in find(&[&format!("**/{id}.json")], path, false)? {
+        if let Some(advisory) =
+            serde_json::from_str::<Advisory>(&whole(&file)?).ok().filter(|advisory| advisory.id == id)
+        {
+            return Ok(Some(advisory));
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
