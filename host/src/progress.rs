@@ -233,16 +233,21 @@ impl Drawer {
         self.rate.update(self.run.calls());
         let standing = self.standing();
         let Some(phase) = &self.phase else { return };
+        let queued = self.counts.queued.load(Ordering::Relaxed).saturating_sub(phase.queued);
         let bar = self.bar.get_or_insert_with(|| {
             let bar = self.bars.add(ProgressBar::new(0));
-            let template = "{spinner} {prefix:<12} {bar:28} {pos}/{len}  {wide_msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("\u{2501}\u{2578}\u{2500}").tick_chars("\u{2b22}\u{2b21}\u{2b22}"));
-            }
             bar.set_prefix(phase.title.clone());
             bar
         });
-        bar.set_length(self.counts.queued.load(Ordering::Relaxed).saturating_sub(phase.queued));
+        // A phase without agents has nothing to fill a bar with.
+        let template = match queued {
+            0 => "{spinner} {prefix:<12} {wide_msg}",
+            _ => "{spinner} {prefix:<12} {bar:28} {pos}/{len}  {wide_msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("\u{2501}\u{2578}\u{2500}").tick_chars("\u{2b22}\u{2b21}\u{2b22}"));
+        }
+        bar.set_length(queued);
         bar.set_position(self.counts.done.load(Ordering::Relaxed).saturating_sub(phase.done));
         bar.set_message(standing);
         bar.tick();

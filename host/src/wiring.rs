@@ -39,6 +39,7 @@ impl Host {
     /// Open everything. Blocks for the ledger's file and the pool's reservation; compiles nothing.
     pub fn open(home: &Home, shelf: Shelf, at: Capacity, policy: Policy, quietly: Quietly) -> Result<Self, Trouble> {
         home.create()?;
+        raise_descriptor_limit();
         let shelf = Arc::new(shelf);
         let sandbox = Arc::new(sandbox(home, &shelf, at)?);
         if let Some(refused) = sandbox.cache_refused() {
@@ -55,6 +56,14 @@ impl Host {
         );
         Ok(Self { dispatcher, ledger, shelf, sandbox })
     }
+}
+
+/// Let this process open as many files as its user may. The usual soft limit is 1,024, which a few cells that keep all the
+/// handles they can get would use up. Nothing is lost where it cannot be raised: those cells then fail sooner.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Cells only, for looking at plugins: no ledger is opened, and nothing can be called.

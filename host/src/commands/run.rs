@@ -174,7 +174,7 @@ fn summary(report: &Report, ended: &RunReport, written: &Written) -> String {
             out.push_str(&format!("  {tone} {} {}\n", line(&finding.place()), style.dim(&clipped(&finding.title, 80))));
         }
         if let Some(more) = audit.findings.len().checked_sub(5).filter(|more| *more > 0) {
-            out.push_str(&style.dim(&format!("  and {} more in the report\n", thousands(more as u64))));
+            out.push_str(&format!("{}\n", style.dim(&format!("  and {} more in the report", thousands(more as u64)))));
         }
         let (refuted, skipped) = (audit.refuted.len() as u64, audit.skipped.len() as u64);
         if refuted + skipped > 0 {
