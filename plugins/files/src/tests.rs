@@ -231,6 +231,21 @@ fn a_missing_directory_is_named() {
 
 #[cfg(unix)]
 #[test]
+fn a_file_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tree(&[("run.sh", b"#!/bin/sh\n")]);
+    let script = dir.path().join("run.sh");
+    for mode in [0o755, 0o600] {
+        fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+        write(from::<WriteArgs>(r##"{"path":"run.sh","text":"#!/bin/sh\nexit\n"}"##)).unwrap();
+        edit(from::<EditArgs>(r#"{"path":"run.sh","old":"exit","new":"exit 1"}"#)).unwrap();
+        assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, mode);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_link_is_written_through() {
     let dir = tree(&[("real", b"old")]);
     std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();

@@ -1,5 +1,5 @@
 //! Changing files: whole, or by replacing one exact piece of text with another. What must never live here: a change that
-//! is half made where it could be made in one step.
+//! begins before it is known that it fits.
 
 use memchr::memmem;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -70,7 +70,7 @@ fn one() -> usize {
     1
 }
 
-/// Write a whole file. Where the directory can be written to, the new content takes the place of the old in one step.
+/// Write a whole file. A new one appears in one step; an existing one keeps its permissions.
 #[tool]
 pub fn write(args: WriteArgs) -> Result<Written> {
     let path = fs::clean(&args.path)?;
@@ -197,28 +197,33 @@ fn named(lines: &[u64]) -> String {
     text
 }
 
-/// Puts `content` at `path`: in one step where a file can be written beside it and moved over it, in place otherwise.
+/// Puts `content` at `path`. It is first written whole beside the file, so that whatever can fail fails before the file is
+/// touched. A new file then appears in one step. An existing one is overwritten in place, because a file moved over it would
+/// not have its permissions (a script could no longer be run, a private file would be readable); whoever is killed
+/// meanwhile leaves the whole new content beside it.
 fn put(path: &str, content: &[u8]) -> io::Result<()> {
-    // Moving a file over a link would replace the link and leave the file it leads to as it was.
-    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-        return fs::write(path, content);
-    }
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) if there.is_file() => true,
+        // A link is written through.
+        Ok(_) => return fs::write(path, content),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
     let beside = beside(path, content);
     match fs::write(&beside, content) {
         Ok(()) => {}
-        // Only this one file may be granted. What else fails here, a full disk say, would fail in place half-way.
+        // The directory cannot be written to; perhaps the file can.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return fs::write(path, content),
         Err(error) => return Err(discard(&beside, error)),
     }
-    match fs::rename(&beside, path) {
-        Ok(()) => Ok(()),
-        // Another grant may begin at the file itself, which then has a directory of its own. The copy beside it stays
-        // until the content is where it belongs.
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::CrossesDevices) => {
-            fs::write(path, content)?;
-            fs::remove_file(&beside)
-        }
-        Err(error) => Err(discard(&beside, error)),
+    if !there {
+        return fs::rename(&beside, path).map_err(|error| discard(&beside, error));
+    }
+    match fs::write(path, content) {
+        Ok(()) => fs::remove_file(&beside),
+        // Nothing was touched, and the caller's error must stay what it is.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(discard(&beside, error)),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{error}; the whole new content is in {beside}"))),
     }
 }
 
@@ -230,10 +235,10 @@ fn beside(path: &str, content: &[u8]) -> String {
     format!("{above}{slash}.vespiary-{:016x}", hasher.finish())
 }
 
-/// Removes what was begun. The first error is the one that matters; a leftover is named where it cannot be removed.
+/// Removes what was begun, and gives the error that matters.
 fn discard(beside: &str, cause: io::Error) -> io::Error {
     match fs::remove_file(beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound && cause.kind() != ErrorKind::PermissionDenied => {
             io::Error::new(cause.kind(), format!("{cause}; {beside} was left behind"))
         }
         _ => cause,
