@@ -17,6 +17,7 @@ const WRITTEN: &[&str] = &[
     "call_itself",
     "start_loop",
     "huge_memory",
+    "many_memories",
     "lying_pointer",
     "lying_length",
     "bad_utf8",
@@ -173,6 +174,7 @@ written!(table_growth, |f| limit(&f, "table-elements"));
 written!(call_itself, |f| trap(&f, &["stack-overflow"]));
 written!(start_loop, |f| limit(&f, "cpu-time-ms"));
 written!(huge_memory, |f| assert!(matches!(f, Failure::Unrunnable(_) | Failure::Limit(_)), "{f:?}"));
+written!(many_memories, |f| assert!(matches!(f, Failure::Unrunnable(_) | Failure::Limit(_)), "{f:?}"));
 written!(lying_pointer, |f| trap(&f, &["out-of-bounds", "contract"]));
 written!(lying_length, |f| assert!(matches!(f, Failure::Limit(_) | Failure::Trapped(_)), "{f:?}"));
 written!(bad_utf8, |f| trap(&f, &["contract"]));
