@@ -108,9 +108,11 @@ impl Toolchain {
         found.with_context(|| format!("{} needs the C compiler {cc}; on Debian `apt-get install {cc}`", guest.name))?;
         let mut flags = guest.needs.cflags.clone().unwrap_or_default();
         for (from, to) in cargo_home().map(|home| (home, "cargo")).into_iter().chain([(workspace.root.clone(), ".")]) {
-            flags.push_str(&format!(" -ffile-prefix-map={}={to}", from.display()));
+            flags.push_str(&format!(" '-ffile-prefix-map={}={to}'", from.display()));
         }
         command.env("CC_wasm32_unknown_unknown", cc).env("CFLAGS_wasm32_unknown_unknown", flags);
+        // So that a path with a space in it stays one flag.
+        command.env("CC_SHELL_ESCAPED_FLAGS", "1");
         if let Some(ar) = &guest.needs.ar {
             command.env("AR_wasm32_unknown_unknown", ar);
         }
