@@ -34,8 +34,8 @@ enum Kind {
 impl Kind {
     fn noun(self) -> &'static str {
         match self {
-            Self::Tool => "tool",
-            Self::Agent => "agent",
+            Self::Tool => "a tool",
+            Self::Agent => "an agent",
         }
     }
 }
@@ -105,15 +105,12 @@ fn refuse_unsupported(kind: Kind, function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     let noun = kind.noun();
     if let Some(asyncness) = signature.asyncness {
-        return Err(syn::Error::new(
-            asyncness.span(),
-            format!("a {noun} is not async: a cell runs one call at a time"),
-        ));
+        return Err(syn::Error::new(asyncness.span(), format!("{noun} is not async: a cell runs one call at a time")));
     }
     if !signature.generics.params.is_empty() {
         return Err(syn::Error::new(
             signature.generics.span(),
-            format!("a {noun} cannot be generic: its schema is fixed"),
+            format!("{noun} cannot be generic: its schema is fixed"),
         ));
     }
     Ok(())
@@ -156,7 +153,7 @@ fn description(kind: Kind, function: &ItemFn) -> syn::Result<String> {
     let text = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
     let text = text.trim().to_owned();
     if text.is_empty() {
-        let why = format!("a {} needs a doc comment: it is what a person or model reads to choose it", kind.noun());
+        let why = format!("{} needs a doc comment: it is what a person or model reads to choose it", kind.noun());
         return Err(syn::Error::new(function.sig.ident.span(), why));
     }
     Ok(text)
@@ -195,8 +192,63 @@ fn output(kind: Kind, function: &ItemFn) -> syn::Result<Type> {
     match &function.sig.output {
         ReturnType::Type(_, output) => Ok((**output).clone()),
         ReturnType::Default => {
-            let why = format!("a {} returns a `Result<T>`, where `T` is its answer", kind.noun());
+            let why = format!("{} returns a `Result<T>`, where `T` is its answer", kind.noun());
             Err(syn::Error::new(Span::call_site(), why))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_quote;
+
+    fn why(kind: Kind, options: Tokens, function: ItemFn) -> String {
+        expand(kind, options, function).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_tool_keeps_its_function_and_gains_an_entry() {
+        let function = parse_quote! {
+            /// Counts lines.
+            ///
+            /// Of text.
+            pub fn count(args: CountArgs) -> Result<Count> { todo(args) }
+        };
+        let expanded = expand(Kind::Tool, quote!(name = "count-lines"), function).unwrap().to_string();
+        assert!(expanded.contains("pub fn count (args : CountArgs)"), "{expanded}");
+        assert!(expanded.contains(r#""count-lines" , "Counts lines.\n\nOf text.""#), "{expanded}");
+        assert!(expanded.contains("pub struct count"), "{expanded}");
+    }
+
+    #[test]
+    fn what_callers_need_is_asked_for() {
+        let undocumented = parse_quote! { fn a(args: A) -> Result<B> {} };
+        assert!(why(Kind::Tool, quote!(), undocumented).starts_with("a tool needs a doc comment"));
+        let silent = parse_quote! { #[doc = "x"] fn a(args: A) {} };
+        assert!(why(Kind::Agent, quote!(), silent).starts_with("an agent returns a `Result<T>`"));
+    }
+
+    #[test]
+    fn signatures_that_cannot_be_are_refused() {
+        let asynchronous = parse_quote! { #[doc = "x"] async fn a(args: A) -> Result<B> {} };
+        assert!(why(Kind::Tool, quote!(), asynchronous).contains("not async"));
+        let generic = parse_quote! { #[doc = "x"] fn a<T>(args: T) -> Result<B> {} };
+        assert!(why(Kind::Tool, quote!(), generic).contains("cannot be generic"));
+        let two = parse_quote! { #[doc = "x"] fn a(one: A, two: B) -> Result<C> {} };
+        assert!(why(Kind::Tool, quote!(), two).contains("takes one argument"));
+        let none = parse_quote! { #[doc = "x"] fn a() -> Result<C> {} };
+        assert!(why(Kind::Agent, quote!(), none).contains("a `Task<C>`"));
+    }
+
+    #[test]
+    fn names_keep_to_the_contracts_alphabet() {
+        let function: ItemFn = parse_quote! { #[doc = "x"] fn a(args: A) -> Result<B> {} };
+        let long = "x".repeat(65);
+        for name in ["", "Count", "a.b", "a b", &long] {
+            assert!(why(Kind::Tool, quote!(name = #name), function.clone()).starts_with("a tool's name has"), "{name}");
+        }
+        assert!(why(Kind::Agent, quote!(name = "x"), function.clone()).contains("takes no options"));
+        assert!(why(Kind::Tool, quote!(title = "x"), function).starts_with("expected `#[tool]`"));
     }
 }
