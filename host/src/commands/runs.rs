@@ -1,7 +1,7 @@
 //! `vespiary runs`: what the ledger holds.
 //!
 //! `--json`: `list` prints `{schema: "vespiary.runs/1", runs: [...]}`, `show` prints `{schema: "vespiary.run-record/1", ...}`
-//! with the same members for its run, `phases`, `tools`, `components`, and on request `events` and `verified`.
+//! with the same members for its run, `phases`, `tools`, `components`, and on request `record` (the events) and `verified`.
 
 use super::{print_json, print_out, table};
 use crate::cli::Output;
@@ -172,7 +172,7 @@ fn as_json(
         let events = events.iter().map(
             |(seq, at, hash, event)| serde_json::json!({ "seq": seq, "time_us": at, "hash": hash, "event": event }),
         );
-        shape["events"] = events.collect();
+        shape["record"] = events.collect();
     }
     if let Some(verdict) = verdict {
         shape["verified"] = match verdict {
