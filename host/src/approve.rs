@@ -37,10 +37,14 @@ impl Approver for AtTerminal {
     fn ask<'a>(&'a self, _run: &'a RunId, question: &'a Question) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let _turn = self.one_at_a_time.lock().await;
+            let scope = match question.scope.to_string() {
+                scope if scope.is_empty() => "nothing: no directory and no other tool".to_owned(),
+                scope => scope,
+            };
             let text = format!(
                 "\nvespiary: {} wants to run and would hold: {}\n          (asked because of --ask {})\n          Allow this call? [y/N] ",
                 line(question.tool.as_str()),
-                line(&question.scope.to_string()),
+                line(&scope),
                 line(&question.rule.to_string()),
             );
             let quietly = Arc::clone(&self.quietly);

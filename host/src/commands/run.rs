@@ -92,16 +92,21 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Trouble> {
     }
     let report = report(&host, &id, &ended);
     let written = write::write(&report, &args.out)?;
+    let exit = match (recorded, ended.status) {
+        (Err(error), _) => Err(error.into()),
+        (Ok(()), RunStatus::Failed) => Err(failure(args, &workflow.source, &ended)),
+        (Ok(()), status) => Ok(Exit::of_run(status)),
+    };
     if args.output.json {
-        print_json(&Shape::of(&report, &ended, &written))?;
-    } else {
-        print_out(&summary(&report, &ended, &written))?;
+        // One document only: the cause stands in it.
+        print_json(&Shape::of(&report, &ended, &written, exit.as_ref().err()))?;
+        return Ok(exit.unwrap_or_else(|trouble| {
+            complain(&trouble, false);
+            trouble.exit
+        }));
     }
-    recorded?;
-    match ended.status {
-        RunStatus::Failed => Err(failure(args, &workflow.source, &ended)),
-        status => Ok(Exit::of_run(status)),
-    }
+    print_out(&summary(&report, &ended, &written))?;
+    exit
 }
 
 /// Ctrl-C once lets running agents finish, twice ends them. A request to terminate is as firm as two.
@@ -234,7 +239,7 @@ struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    fn of(report: &'a Report, ended: &'a RunReport, written: &Written) -> Self {
+    fn of(report: &'a Report, ended: &'a RunReport, written: &Written, trouble: Option<&Trouble>) -> Self {
         let findings = report.answer.audit().map(|audit| {
             let counts = Severity::ALL.map(|s| (s.to_string(), Value::from(audit.of_severity(s).count())));
             let more = [
@@ -262,7 +267,7 @@ impl<'a> Shape<'a> {
             calls: ended.calls,
             findings,
             failures: failures.collect(),
-            error: ended.error.as_ref().map(error_text),
+            error: trouble.map(|trouble| trouble.why.clone()).or_else(|| ended.error.as_ref().map(error_text)),
             report: serde_json::json!({ "html": written.html, "markdown": written.markdown, "sarif": written.sarif }),
             value: ended.value.as_ref(),
         }
