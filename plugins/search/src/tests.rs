@@ -194,3 +194,35 @@ fn bad_arguments_say_what_and_why() {
     let found = search(json!({ "pattern": "a", "paths": ["no", "a"] })).unwrap();
     assert_eq!((found.files_searched, found.skipped[0].path.as_str()), (1, "no"));
 }
+
+/// The search looks at a file as a whole; what it finds must be what looking at one line after the other finds.
+#[test]
+fn a_whole_file_is_searched_as_its_lines_are() {
+    use grep_matcher::Matcher;
+    let mut state = 7u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let patterns =
+        ["a", "a+b?", "^a", "b$", "^$", "^\\s*$", "a*", "\\s", "[^a]b", "\\bab\\b", "a|^b", "\\W+$", "é", "(?s)a.b"];
+    for round in 0..280 {
+        let text: String = (0..random(24)).map(|_| ["a", "b", "\n", "\r\n", "\r", " ", "é"][random(7)]).collect();
+        let pattern = patterns[round % patterns.len()];
+        let matcher = crate::pattern::matcher(pattern, false, Case::Sensitive).unwrap();
+        let by_line: Vec<u64> = text
+            .split_inclusive('\n')
+            .zip(1..)
+            .filter(|(line, _)| {
+                // Behind a line's end there is no line, whatever an empty match says.
+                let place = matcher.find(line.as_bytes()).unwrap();
+                place.is_some_and(|place| place.start() < line.len() || !line.ends_with('\n'))
+            })
+            .map(|(_, number)| number)
+            .collect();
+        let _root = tree(&[("f", text.as_bytes())]);
+        let found = search(json!({ "pattern": pattern })).unwrap();
+        let whole: Vec<u64> = found.matches.iter().map(|hit| hit.line).collect();
+        assert_eq!(whole, by_line, "{pattern:?} in {text:?}");
+    }
+}
