@@ -4,7 +4,7 @@
 //! failures, error, report, value}`. `findings` counts by severity, with `refuted`, `not_examined` and `malformed`, and is
 //! `null` when the script returned something else; `report` holds the paths of the three files, or is `null`.
 
-use super::{print_json, print_out};
+use super::{complain, print_json, print_out};
 use crate::catalog::Shelf;
 use crate::cli::RunArgs;
 use crate::disk;
