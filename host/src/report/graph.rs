@@ -143,8 +143,11 @@ fn node(record: &Record, key: &Key, x: f64, y: f64) -> Node {
             ("script", record.title.clone(), super::count(record.calls.calls, "call"), record.error.is_some())
         }
         Key::Phase(phase) => {
-            let span = phase.and_then(|i| record.phases.get(i)).map_or(0, |p| p.to_us.saturating_sub(p.from_us));
-            ("phase", record.phase_title(*phase).to_owned(), super::duration(span), false)
+            let note = match phase.and_then(|i| record.phases.get(i)) {
+                Some(phase) => super::duration(phase.to_us.saturating_sub(phase.from_us)),
+                None => "before any phase".into(),
+            };
+            ("phase", record.phase_title(*phase).to_owned(), note, false)
         }
         Key::Agents(phase, agent_type) => {
             let all = || record.agents.iter().filter(|a| a.phase == *phase && a.agent_type == *agent_type);
