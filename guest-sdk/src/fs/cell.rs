@@ -223,7 +223,8 @@ fn error(code: ErrorCode) -> io::Error {
     use io::ErrorKind;
     let kind = match code {
         ErrorCode::Access | ErrorCode::NotPermitted => ErrorKind::PermissionDenied,
-        ErrorCode::NoEntry => ErrorKind::NotFound,
+        // The standard library's own words for this kind say less.
+        ErrorCode::NoEntry => return io::Error::new(ErrorKind::NotFound, "no such file or directory"),
         ErrorCode::Exist => ErrorKind::AlreadyExists,
         ErrorCode::NotDirectory => ErrorKind::NotADirectory,
         ErrorCode::IsDirectory => ErrorKind::IsADirectory,
