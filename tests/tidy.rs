@@ -161,7 +161,7 @@ fn unsafe_code_has_one_room() {
     // The script engine and the SDK's exports are guests: what they break, they break inside their cell.
     let rooms = ["host/sandbox/src/precompiled.rs"];
     let mut breaches = Vec::new();
-    for path in files("host", &["rs"]) {
+    for path in files("host", &["rs"]).into_iter().filter(|path| !is_test(path)) {
         let code = shipped(&path);
         let found =
             ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code"].iter().any(|word| code.contains(word));
