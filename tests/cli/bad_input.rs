@@ -90,8 +90,8 @@ fn an_error_of_a_script_cannot_write_on_the_terminal() {
                   throw new Error('\\u001b]0;owned\\u0007 \\u009b31m') // \u{1b}[2J\n";
     let place = Place::new();
     let script = place.raw_script(source);
-    place.run(&script, &[]).exits(1).complains(&["owned", "script.js:3:"]).is_harmless();
-    place.run(&script, &["--json"]).exits(1).is_harmless();
+    place.run(&script, &[]).exits(1).complains(&["owned", "script.js:3:"]).stays_harmless();
+    place.run(&script, &["--json"]).exits(1).stays_harmless();
 }
 
 #[test]
@@ -367,13 +367,13 @@ fn hostile_text_in_a_file_reaches_no_terminal() {
     place.file("evil.txt", "one\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}two\rthree\n");
     for more in [&[][..], &["--json"]] {
         let call = ["call", "files.read", r#"{"path": "evil.txt"}"#];
-        let said = place.vespiary(&[&call[..], more].concat()).exits(0).is_harmless();
+        let said = place.vespiary(&[&call[..], more].concat()).exits(0).stays_harmless();
         // Made harmless, and still the same value.
         let value: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
         let text = value["text"].as_str().or(value["value"]["text"].as_str()).unwrap();
         assert!(text.starts_with("one\u{1b}[2J") && text.ends_with("two\rthree\n"), "{text:?}");
     }
-    place.vespiary(&["call", "files.read", r#"{"path": "no\u001b[2J.txt"}"#]).exits(1).is_harmless();
-    let answer = place.run(&example("audit.js"), &["--json"]).exits(0).is_harmless();
+    place.vespiary(&["call", "files.read", r#"{"path": "no\u001b[2J.txt"}"#]).exits(1).stays_harmless();
+    let answer = place.run(&example("audit.js"), &["--json"]).exits(0).stays_harmless();
     answer.json("vespiary.run/1");
 }

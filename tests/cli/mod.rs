@@ -111,7 +111,17 @@ impl Place {
     /// The program, to be run in the project. It has no controlling terminal, so it can ask nobody, whoever runs the tests.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("setsid");
-        command.arg("--wait").arg(PROGRAM).args(args).current_dir(self.project()).env("VESPIARY_HOME", self.home());
+        command.arg("--wait").arg(PROGRAM);
+        self.prepared(command, args)
+    }
+
+    /// The same with nothing in between that would take the signals meant for the program.
+    fn command_for_signals(&self, args: &[&str]) -> Command {
+        self.prepared(Command::new(PROGRAM), args)
+    }
+
+    fn prepared(&self, mut command: Command, args: &[&str]) -> Command {
+        command.args(args).current_dir(self.project()).env("VESPIARY_HOME", self.home());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -262,7 +272,7 @@ impl Said {
 
     /// Neither stream holds a character that a terminal would obey or that reorders what is read.
     #[track_caller]
-    fn is_harmless(self) -> Self {
+    fn stays_harmless(self) -> Self {
         for text in [self.out(), self.err()] {
             assert_harmless(&text);
         }

@@ -27,12 +27,8 @@ const SPINNER: &str = "name = 'spinner'\nversion = '1'\nkind = 'agent'\ndescript
 /// `vespiary run`, started, and seen at work.
 fn started(place: &Place, script: &Path, args: &[&str]) -> Running {
     place.file("a.txt", "nothing in here\n");
-    // Not through `setsid`, which would take the signals meant for the program.
-    let mut command = std::process::Command::new(super::PROGRAM);
-    command.args(place.run_args(script, args)).current_dir(place.project()).env("VESPIARY_HOME", place.home());
-    command.stdin(std::process::Stdio::null());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let mut running = Running::start(command);
+    let args = place.run_args(script, args);
+    let mut running = Running::start(place.command_for_signals(&args.iter().map(String::as_str).collect::<Vec<_>>()));
     running.until_says("  under way\n");
     running
 }
@@ -110,6 +106,26 @@ fn ctrl_c_again_ends_every_cell() {
     assert_eq!((&record["status"], &record["verified"]["ended"]), (&"stopped".into(), &true.into()));
     let (begun, ended) = calls(&record);
     assert!(begun >= 1 && begun == ended, "{begun} calls were begun and {ended} ended");
+}
+
+#[test]
+fn ctrl_c_ends_a_single_call() {
+    let place = Place::new();
+    let plugin = place.plugin(&component("tests/guests/built/hostile-agent.wasm"), SPINNER);
+    let task = r#"{"prompt": "agent_spins", "context": {}}"#;
+    let call = ["call", "spinner.run", task, "--plugin", plugin.to_str().unwrap()];
+    let running = Running::start(place.command_for_signals(&call));
+    // It is recorded before it runs, so from then on there is something to stop. Until the ledger is made, none can be read.
+    let is_recorded = || {
+        let listed = place.vespiary(&["runs", "list", "--json"]);
+        listed.code == Some(0) && listed.json("vespiary.runs/1")["runs"] != serde_json::json!([])
+    };
+    while !is_recorded() {}
+    running.send(Signal::INT);
+    running.wait().exits(1).complains(&["spinner.run gave no value", "cancelled", "next: start it again"]);
+    let record = recorded(&place);
+    assert_eq!((&record["status"], &record["calls_failed"]), (&"stopped".into(), &1.into()));
+    assert_eq!(record["verified"]["ended"], true);
 }
 
 #[test]
