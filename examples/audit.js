@@ -25,7 +25,7 @@ const SHARD_FILES = 64 // files one agent looks at, and
 const SHARD_BYTES = 4 * 1024 * 1024 // how much they hold together
 const FILE_BYTES_MAX = 32 * 1024 * 1024 // larger files are listed as not examined
 const LOCK_FILE =
-  /^(Cargo\.lock|package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|requirements.*\.txt|(poetry|uv|pdm|Pipfile)\.lock|go\.(sum|mod))$/
+  /^(Cargo\.lock|package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|(.*[-_.])?requirements.*\.txt|(poetry|uv|pdm|Pipfile)\.lock|go\.(sum|mod))$/
 
 const skipped = [] // { path, reason }: whatever nobody examined ends up here, and in the report
 
