@@ -169,7 +169,7 @@ fn fleet(home: &Path) {
     let script = home.join("noop.js");
     std::fs::write(&script, FLEET).unwrap();
     let out = home.join("report");
-    let mut took = |n: u32| {
+    let took = |n: u32| {
         let mut times = Vec::new();
         for round in 0..6 {
             let mut command = vespiary(home);

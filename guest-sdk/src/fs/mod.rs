@@ -142,7 +142,7 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
 /// Adds bytes to the end of a file, creating it where it is missing.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn append(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     let file = File::open_with(path.as_ref(), backend::Open::Append)?;
     let end = file.metadata()?.len();
