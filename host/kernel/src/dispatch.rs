@@ -160,7 +160,10 @@ impl Dispatcher {
                     return Ok(scope);
                 }
                 Err(Failure::Denied(Denial {
-                    needed: format!("a person's yes to {tool} with {}", question.scope),
+                    needed: match question.scope.iter().next() {
+                        Some(_) => format!("a person's yes to {tool} with {}", question.scope),
+                        None => format!("a person's yes to {tool}"),
+                    },
                     held: who.grant().to_string(),
                     hint: "answer yes at a terminal, or run without the rule".into(),
                     rule: Some(format!("ask {}", question.rule)),
