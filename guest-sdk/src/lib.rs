@@ -36,6 +36,8 @@ extern crate self as vespiary_sdk;
 pub mod agent;
 pub mod dispatch;
 pub mod fs;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod report;
 pub mod tool;
 #[cfg(feature = "walk")]

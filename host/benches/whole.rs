@@ -16,9 +16,9 @@ use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::policy::Policy;
+use vespiary_kernel::pool::{Capacity, Pool};
 use vespiary_kernel::ports::Log;
 use vespiary_kernel::principal::{Principal, RunLimits};
-use vespiary_kernel::quota::{Capacity, Pool};
 use vespiary_ledger::ledger::Ledger;
 use vespiary_sandbox::{Sandbox, SandboxConfig};
 
@@ -60,7 +60,7 @@ struct Bench {
 impl Bench {
     fn new(home: &Path, tree: &Path) -> Self {
         let shelf = Arc::new(Shelf::bundled().unwrap());
-        let capacity = Capacity { tools: 1_000, agents: 16, scripts: 1, running: 4 };
+        let capacity = Capacity::of_places(1_000, 16, 1, 4);
         let sandbox = Sandbox::new(SandboxConfig::new(capacity, shelf.clone())).unwrap();
         let ledger = Arc::new(Ledger::open(&home.join("bench.sqlite")).unwrap());
         let dispatcher = Dispatcher::new(
@@ -69,10 +69,10 @@ impl Bench {
             Policy::default(),
             Pool::new(capacity),
             Arc::new(sandbox),
-            Arc::new(AtTerminal::new(Arc::new(|f: &mut dyn FnMut()| f()))),
+            Arc::new(AtTerminal::new(Arc::new(|f: &mut dyn FnMut()| f()), vespiary::policy::ASK_TIME_MAX)),
         );
         let grant = Grant::of_run(["read:.", "tool:*"].map(|c| c.parse().unwrap()));
-        let who = Principal::of_run("bench".parse().unwrap(), tree.to_owned(), grant, RunLimits::default());
+        let who = dispatcher.start("bench".parse().unwrap(), tree.to_owned(), grant, RunLimits::default());
         let started = vespiary_kernel::event::Event::RunStarted {
             version: "bench".into(),
             title: "bench".into(),

@@ -1,23 +1,44 @@
-//! Asks the person at the terminal. Where there is no person, the answer is no; no text from a model, script or file can
-//! answer, because the question goes to the terminal device itself and nothing else.
+//! Asks the person at the terminal. Where there is no person, or none who answers in time, nobody said yes. No text from a
+//! model, script or file can answer, because the question goes to the terminal device itself and nothing else; none can pass
+//! for part of the question, because every line of it that comes from elsewhere is marked and harmless.
+//!
+//! A yes is for one call. "Always" is not offered: it would have to be bound to the rule, the tool, the scope and the agent to
+//! keep one agent's yes from another's calls, and even then it would say yes to arguments nobody has seen. Whoever does not
+//! want to be asked takes the rule away.
 #![allow(clippy::disallowed_methods, reason = "this file is meant to touch the world: it opens the terminal")]
 
-use crate::terminal::line;
+use crate::terminal::{clipped, line};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::termios::{QueueSelector, tcflush, tcgetpgrp};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
-use vespiary_kernel::ids::RunId;
-use vespiary_kernel::policy::Question;
-use vespiary_kernel::ports::{Approver, BoxFuture};
+use vespiary_kernel::ids::AgentId;
+use vespiary_kernel::policy::Answer;
+use vespiary_kernel::ports::{Approver, Asked, BoxFuture};
 
 /// What to do around a question, so that progress on the same terminal does not overwrite it.
 pub type Quietly = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
+/// Characters of arguments that are shown; a longer text is cut, and how much is missing is said.
+const ARGUMENTS_CHARS_MAX: usize = 600;
+/// Characters of one line of the scope.
+const LINE_CHARS_MAX: usize = 400;
+/// Lines of the scope that are shown. A scope with more is not one that a person can judge.
+const SCOPE_LINES_MAX: usize = 40;
+/// How often a waiting question looks whether it still matters.
+const GLANCE: Duration = Duration::from_millis(200);
+
 /// Asks on `/dev/tty`, one question at a time.
 pub struct AtTerminal {
     quietly: Quietly,
-    one_at_a_time: Mutex<()>,
+    time_max: Duration,
+    /// Since when nobody has answered: whoever had been waiting by then waits no longer.
+    unanswered: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for AtTerminal {
@@ -27,45 +48,184 @@ impl std::fmt::Debug for AtTerminal {
 }
 
 impl AtTerminal {
-    /// Asks inside `quietly`.
-    pub fn new(quietly: Quietly) -> Self {
-        Self { quietly, one_at_a_time: Mutex::new(()) }
+    /// Asks inside `quietly`, and waits at most `time_max` for each answer.
+    pub fn new(quietly: Quietly, time_max: Duration) -> Self {
+        Self { quietly, time_max, unanswered: Mutex::new(None) }
     }
 }
 
 impl Approver for AtTerminal {
-    fn ask<'a>(&'a self, _run: &'a RunId, question: &'a Question) -> BoxFuture<'a, bool> {
+    fn ask<'a>(&'a self, asked: Asked<'a>) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
-            let _turn = self.one_at_a_time.lock().await;
-            let scope = match question.scope.to_string() {
-                scope if scope.is_empty() => "nothing: no directory and no other tool".to_owned(),
-                scope => scope,
+            let since = Instant::now();
+            let text = match text(asked, self.time_max) {
+                Ok(text) => text,
+                Err(why) => return Answer::Nobody(why),
             };
-            let text = format!(
-                "\nvespiary: {} wants to run and would hold: {}\n          (asked because of --ask {})\n          Allow this call? [y/N] ",
-                line(question.tool.as_str()),
-                line(&scope),
-                line(&question.rule.to_string()),
-            );
-            let quietly = Arc::clone(&self.quietly);
-            let asked = tokio::task::spawn_blocking(move || {
-                let mut yes = false;
-                quietly(&mut || yes = ask(&text).unwrap_or(false));
-                yes
+            let mut unanswered = self.unanswered.lock().await;
+            // A thousand agents that each wait their minute in turn would hang for a night.
+            if unanswered.is_some_and(|at| since < at) {
+                return Answer::Nobody("nobody answered a question that was asked before".into());
+            }
+            let taken_back = TakenBack::default();
+            let (quietly, time_max, gone) = (Arc::clone(&self.quietly), self.time_max, Arc::clone(&taken_back.0));
+            let asking = tokio::task::spawn_blocking(move || {
+                let mut answer = Answer::Nobody("the question was never shown".into());
+                quietly(&mut || answer = ask(&text, time_max, &gone));
+                answer
             });
-            asked.await.unwrap_or(false)
+            let answer = asking.await.unwrap_or_else(|_| Answer::Nobody("the question could not be shown".into()));
+            if matches!(answer, Answer::Nobody(_)) {
+                *unanswered = Some(Instant::now());
+            }
+            answer
         })
     }
 }
 
-/// `None` where there is no terminal.
-fn ask(text: &str) -> Option<bool> {
-    let mut tty = File::options().read(true).write(true).open("/dev/tty").ok()?;
-    if !tty.is_terminal() {
-        return None;
+/// Tells the thread at the terminal that the call is gone.
+#[derive(Default)]
+struct TakenBack(Arc<AtomicBool>);
+
+impl Drop for TakenBack {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    tty.write_all(text.as_bytes()).ok()?;
-    let mut answer = String::new();
-    BufReader::new(tty).read_line(&mut answer).ok()?;
-    Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The question as it is shown, or why it is none that a person can judge.
+fn text(asked: Asked<'_>, time_max: Duration) -> Result<String, String> {
+    let question = asked.question;
+    let whose = match asked.agent {
+        AgentId::ROOT => "the run itself".to_owned(),
+        agent => format!("agent {agent}"),
+    };
+    let mut out = format!("\nvespiary asks about one call in run {}\n", line(asked.run.as_str()));
+    out.push_str(&format!("  tool   {}\n  for    {whose}\n", line(question.tool.as_str())));
+    // Whatever stands behind a bar comes from a script, a model or a guest.
+    let arguments = asked.arguments.as_str();
+    let chars = arguments.chars().count();
+    let rest = chars.saturating_sub(ARGUMENTS_CHARS_MAX);
+    let shown: String = arguments.chars().take(ARGUMENTS_CHARS_MAX).collect();
+    out.push_str(&format!("  with | {}\n", line(&shown)));
+    if rest > 0 {
+        out.push_str(&format!("       | ({rest} more characters, not shown)\n"));
+    }
+    let scope: Vec<String> = question.scope.iter().map(ToString::to_string).collect();
+    if scope.len() > SCOPE_LINES_MAX || scope.iter().any(|held| held.chars().count() > LINE_CHARS_MAX) {
+        return Err(format!(
+            "its scope is too long to be judged at a terminal: {} capabilities; grant fewer, broader ones",
+            scope.len()
+        ));
+    }
+    for (at, held) in scope.iter().enumerate() {
+        out.push_str(&format!("  {} {}\n", if at == 0 { "holds " } else { "      " }, line(held)));
+    }
+    if scope.is_empty() {
+        out.push_str("  holds  nothing: no directory and no other tool\n");
+    }
+    let rule = line(&question.rule.to_string()).into_owned();
+    out.push_str(&format!("  asked because of ask {rule} ({})\n", clipped(&question.place, LINE_CHARS_MAX)));
+    out.push_str(&format!("Allow this one call? Without an answer in {} seconds: no. [y/N] ", time_max.as_secs()));
+    Ok(out)
+}
+
+/// Show `text` at the terminal and read one line of answer.
+fn ask(text: &str, time_max: Duration, taken_back: &AtomicBool) -> Answer {
+    let nobody = |why: &str| Answer::Nobody(why.to_owned());
+    let open = File::options().read(true).write(true).open("/dev/tty");
+    let Some(mut tty) = open.ok().filter(|tty| tty.is_terminal()) else { return nobody("there is no terminal") };
+    // Reading from the background would stop the whole program.
+    if tcgetpgrp(&tty).ok() != Some(rustix::process::getpgrp()) {
+        return nobody("this program is not in the terminal's foreground");
+    }
+    // What was typed before the question was shown answers nothing.
+    if tcflush(&tty, QueueSelector::IFlush).is_err() || tty.write_all(text.as_bytes()).is_err() {
+        return nobody("the terminal cannot be written to");
+    }
+    let until = Instant::now() + time_max;
+    let answer = loop {
+        if taken_back.load(Ordering::Relaxed) {
+            break nobody("the call was given up");
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break nobody(&format!("{} seconds were over", time_max.as_secs()));
+        }
+        let left = left.min(GLANCE);
+        let wait = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().max(1).into() };
+        match poll(&mut [PollFd::new(&tty, PollFlags::IN)], Some(&wait)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => break read(&mut tty),
+            Err(_) => break nobody("the terminal is gone"),
+        }
+    };
+    if matches!(answer, Answer::Nobody(_)) {
+        let _ = tty.write_all(b"no answer\n");
+    }
+    answer
+}
+
+/// One line, which the terminal hands over when it is complete.
+fn read(tty: &mut File) -> Answer {
+    let mut line = [0; 64];
+    match tty.read(&mut line) {
+        Ok(n @ 1..) => match line[..n].trim_ascii().to_ascii_lowercase().as_slice() {
+            b"y" | b"yes" => Answer::Yes,
+            _ => Answer::No,
+        },
+        _ => Answer::Nobody("the terminal is gone".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vespiary_kernel::grant::Grant;
+    use vespiary_kernel::ids::RunId;
+    use vespiary_kernel::json::Json;
+    use vespiary_kernel::policy::Question;
+
+    fn shown(arguments: serde_json::Value, scope: &[&str]) -> Result<String, String> {
+        let question = Question {
+            tool: "files.write".parse().unwrap(),
+            scope: Grant::of_run(scope.iter().map(|c| c.parse().unwrap())),
+            rule: "write:out".parse().unwrap(),
+            place: "/etc/vespiary/policy.toml:3".into(),
+        };
+        let (run, arguments): (RunId, _) = ("r-1".parse().unwrap(), Json::of(&arguments).unwrap());
+        text(
+            Asked { run: &run, agent: AgentId::ROOT, arguments: &arguments, question: &question },
+            Duration::from_secs(60),
+        )
+    }
+
+    #[test]
+    fn a_question_lists_its_scope_line_by_line() {
+        let text = shown(serde_json::json!({ "path": "out/a" }), &["read:.", "write:out"]).unwrap();
+        assert_eq!(
+            text,
+            "\nvespiary asks about one call in run r-1\n  tool   files.write\n  for    the run itself\n  with | {\"path\":\"out/a\"}\n  \
+             holds  read:.\n         write:out\n  asked because of ask write:out (/etc/vespiary/policy.toml:3)\n\
+             Allow this one call? Without an answer in 60 seconds: no. [y/N] "
+        );
+        assert!(shown(serde_json::json!({}), &[]).unwrap().contains("holds  nothing"));
+    }
+
+    #[test]
+    fn arguments_can_neither_forge_a_line_nor_hide_the_end() {
+        let forged = "x\n  holds  nothing\u{1b}[1A\u{202e}\r".repeat(100);
+        let text = shown(serde_json::json!({ "path": forged }), &["write:out"]).unwrap();
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\r'));
+        assert_eq!(text.lines().filter(|line| line.starts_with("  holds")).collect::<Vec<_>>(), ["  holds  write:out"]);
+        assert!(text.contains("more characters, not shown)"));
+        assert!(text.ends_with("[y/N] "));
+    }
+
+    #[test]
+    fn a_scope_nobody_can_read_is_not_asked_about() {
+        let many: Vec<String> = (0..50).map(|n| format!("read:dir{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(shown(serde_json::json!({}), &many).unwrap_err().contains("too long"));
+    }
 }

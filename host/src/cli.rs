@@ -1,10 +1,11 @@
 //! The command line as clap reads it: flags and their help, nothing that acts on them. Names given by people are parsed into
 //! the kernel's types here, so no command ever sees a capability or a tool as bare text.
 
+use crate::models::ProviderSpec;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use vespiary_kernel::capability::Capability;
-use vespiary_kernel::ids::{RunId, ToolName};
+use vespiary_kernel::ids::{Digest, RunId, ToolName};
 
 /// A nest of sealed WebAssembly cells for the tools that AI agents use.
 #[derive(Debug, Parser)]
@@ -17,6 +18,12 @@ use vespiary_kernel::ids::{RunId, ToolName};
                   Files: the ledger and compiled code follow the XDG directories; VESPIARY_HOME moves them all."
 )]
 pub struct Cli {
+    /// One more policy file, as strict as the administrator's: it narrows what may be done and never widens it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Given to the process of a detached run by the one that started it.
+    #[arg(long = "as", global = true, hide = true, value_name = "RUN")]
+    pub as_run: Option<RunId>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -27,14 +34,47 @@ pub struct Cli {
 pub enum Command {
     /// Run a workflow script and write a report.
     Run(Box<RunArgs>),
+    /// List the workflows that can be run by name, and what each is for.
+    Workflows {
+        /// The project directory, whose workflows are listed with the user's.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look for mistakes in a workflow without running it.
+    #[command(
+        after_help = "Exit codes: 0 nothing that fails, 1 errors (or, with --strict, warnings), 2 there is no such script."
+    )]
+    Check {
+        /// A JavaScript file, or the name of a workflow.
+        #[arg(value_name = "SCRIPT|NAME")]
+        script: PathBuf,
+        /// The project directory, whose workflows are known by name.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// Warnings fail, too.
+        #[arg(long)]
+        strict: bool,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Call one tool and print what it answers.
     Call(CallArgs),
     /// Look at the plugins that can be called.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Check the policy, show it, or explain what it says of a call.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Look at recorded runs.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Prove that a record is what was written.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check this machine, and say what to do where something is wrong.
     Doctor(Output),
 }
@@ -48,12 +88,12 @@ pub struct Output {
 }
 
 /// What a call or run may do.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Permissions {
-    /// Grant a capability beside the default ones: read:PATH, write:PATH, tool:PLUGIN.TOOL, spawn:N.
+    /// Grant a capability beside the default ones: read:PATH, write:PATH, net:HOST, env:NAME, tool:PLUGIN.TOOL, spawn:N.
     #[arg(long, value_name = "CAP")]
     pub allow: Vec<Capability>,
-    /// Refuse every call that would hold any part of this.
+    /// Take this away from every call, whatever it is granted.
     #[arg(long, value_name = "CAP")]
     pub deny: Vec<Capability>,
     /// Ask at the terminal before a call that would hold any part of this.
@@ -70,7 +110,8 @@ pub struct Permissions {
 /// `vespiary run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The workflow: a JavaScript file, for example examples/audit.js.
+    /// The workflow: a JavaScript file, for example examples/audit.js, or the name of one that `vespiary workflows` lists.
+    #[arg(value_name = "SCRIPT|NAME")]
     pub script: PathBuf,
     /// The project directory, to which relative paths and capabilities refer.
     #[arg(long, value_name = "PATH", default_value = ".")]
@@ -84,6 +125,16 @@ pub struct RunArgs {
     /// One member of `args`: a string, or JSON where the value reads as JSON. Given after --args, it wins.
     #[arg(long, value_name = "K=V")]
     pub arg: Vec<String>,
+    /// Who answers for models: mock, mock:SETTING=NUMBER,... or scripted:FILE. The run is then granted its models. The settings
+    /// are seed, latency-ms, fail, refuse, tokens, price-in and price-out.
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<ProviderSpec>,
+    /// Let models cost the run at most this many tokens, sent and received together: the script's `budget.total`.
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// Let models cost the run at most this many US dollars.
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub usd: Option<u64>,
     /// What the run may do. Default: read:. tool:* spawn:1000
     #[command(flatten)]
     pub permissions: Permissions,
@@ -96,6 +147,19 @@ pub struct RunArgs {
     /// No progress; only the summary.
     #[arg(long)]
     pub quiet: bool,
+    /// Let the run go on without this terminal, and print its id at once.
+    #[arg(long)]
+    pub detach: bool,
+    /// When the run has completed, write what its isolated agents changed into the project, as `runs apply` does.
+    #[arg(long)]
+    pub apply: bool,
+}
+
+/// US dollars as millionths of one.
+fn dollars(text: &str) -> Result<u64, String> {
+    let dollars = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    // A float to an integer saturates.
+    dollars.map(|n| (n * 1e6).floor() as u64).ok_or_else(|| "give a number of dollars, for example 2.50".into())
 }
 
 /// `vespiary call`.
@@ -132,6 +196,34 @@ pub enum PluginCommand {
     },
 }
 
+/// `vespiary policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Read policy files, and tell every fault and every doubt. Without FILE, those in force. Exits 2 where there is a fault.
+    Check {
+        /// Files to read in place of those in force; one at PROJECT/.vespiary/policy.toml is read as a project's.
+        file: Vec<PathBuf>,
+        /// The project directory, whose policy is read too.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// The rules in force, layer by layer, with file and line, and the limits they leave.
+    Show {
+        /// The project directory, whose policy is read too.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Why a call would be allowed, refused or asked about, rule by rule. Runs nothing.
+    #[command(after_help = "Exit codes: 0 it would be allowed, 3 refused, 5 a person would be asked.")]
+    Explain(CallArgs),
+}
+
 /// `vespiary runs`.
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
@@ -154,6 +246,80 @@ pub enum RunsCommand {
         /// Check the run's hash chain and blobs.
         #[arg(long)]
         verify: bool,
+        /// Print what its isolated agents changed, as one patch, and nothing else.
+        #[arg(long, conflicts_with_all = ["events", "verify", "json"])]
+        patch: bool,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Follow a run that goes on elsewhere, to its end. Exits as the run does; Ctrl-C ends only the watching.
+    Watch {
+        /// The run's id, or `last`.
+        run: RunId,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Stop a run that goes on elsewhere: agents that run may finish, and no new one starts.
+    Stop {
+        /// The run's id, or `last`.
+        run: RunId,
+        /// End every cell at once.
+        #[arg(long)]
+        now: bool,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Put a run into one file: its events with their chain, its blobs, its report.
+    Export {
+        /// The run's id, or `last`.
+        run: RunId,
+        /// The file to write; it is replaced where it exists.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Write what a run's isolated agents changed into its project: all of it, or nothing.
+    Apply {
+        /// The run's id, or `last`.
+        run: RunId,
+        /// Check everything, write nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Where agents disagree, leave the project as it is, and apply the rest.
+        #[arg(long)]
+        except_conflicts: bool,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `vespiary audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check the hash chain and the blobs of a run, of a bundle, or of the whole ledger, and name the first broken link.
+    #[command(
+        after_help = "Exit codes: 0 everything is as it was written, 1 something was changed. Whoever rewrites a whole record \
+                            makes a new one that holds in itself: to notice, keep a run's head elsewhere and give it with --head."
+    )]
+    Verify {
+        /// The run's id, or `last`. Without it, and without --bundle, the whole ledger.
+        #[arg(group = "one")]
+        run: Option<RunId>,
+        /// A file that `runs export` wrote, here or elsewhere.
+        #[arg(long, value_name = "FILE", group = "one")]
+        bundle: Option<PathBuf>,
+        /// Every run of the ledger, and that there is nothing beside them.
+        #[arg(long, conflicts_with_all = ["run", "bundle", "head"])]
+        all: bool,
+        /// The hash of the last event, as it was noted elsewhere.
+        #[arg(long, value_name = "SHA256", requires = "one")]
+        head: Option<Digest>,
         /// How to print.
         #[command(flatten)]
         output: Output,

@@ -34,8 +34,23 @@ impl Exit {
         match status {
             RunStatus::Completed => Self::Done,
             RunStatus::Degraded => Self::Degraded,
+            RunStatus::OutOfBudget => Self::OutOfBudget,
             RunStatus::Failed | RunStatus::Stopped | RunStatus::Running => Self::Failed,
         }
+    }
+
+    /// The code that another process of this program ended with; a failure where it is none of ours.
+    pub fn of_code(code: Option<i32>) -> Self {
+        let all = [
+            Self::Done,
+            Self::Usage,
+            Self::Denied,
+            Self::OutOfBudget,
+            Self::AwaitingGate,
+            Self::Degraded,
+            Self::Failed,
+        ];
+        all.into_iter().find(|exit| Some(*exit as i32) == code).unwrap_or(Self::Failed)
     }
 
     /// The code for a call that ended with `failure`.
@@ -127,7 +142,9 @@ mod tests {
 
     #[test]
     fn a_stopped_or_degraded_run_never_looks_done() {
-        for status in [RunStatus::Degraded, RunStatus::Failed, RunStatus::Stopped, RunStatus::Running] {
+        for status in
+            [RunStatus::OutOfBudget, RunStatus::Degraded, RunStatus::Failed, RunStatus::Stopped, RunStatus::Running]
+        {
             assert_ne!(Exit::of_run(status), Exit::Done);
         }
     }

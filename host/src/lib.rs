@@ -2,14 +2,24 @@
 //! what may run lives here; that is the kernel's.
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod approve;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
+pub mod detach;
 pub mod disk;
+pub mod entries;
+pub mod examine;
 pub mod exit;
+pub mod lint;
+pub mod live;
+pub mod models;
 pub mod paths;
+pub mod policy;
 pub mod progress;
 pub mod report;
+pub mod runners;
 pub mod terminal;
 pub mod wiring;
+pub mod workflows;

@@ -2,5 +2,8 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    vespiary::commands::main(std::env::args_os())
+    match vespiary::entries::enter(std::env::args_os()) {
+        Some(ended) => ended,
+        None => vespiary::commands::main(std::env::args_os()),
+    }
 }

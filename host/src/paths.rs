@@ -1,5 +1,5 @@
-//! Where Vespiary keeps its own things: state (the ledger) and cache (compiled code), by the XDG rules, or all below
-//! `VESPIARY_HOME`. Directories are created for their owner alone. What is in them belongs to the pillars.
+//! Where Vespiary keeps its own things: state (the ledger), cache (compiled code) and the user's policy, by the XDG rules, or
+//! all below `VESPIARY_HOME`. Directories are created for their owner alone. What is in them belongs to the pillars.
 #![allow(
     clippy::disallowed_methods,
     reason = "this file is meant to touch the file system: it makes our own directories"
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub struct Home {
     state: PathBuf,
     cache: PathBuf,
+    /// None where nothing says where this user's settings lie.
+    policy: Option<PathBuf>,
 }
 
 impl Home {
@@ -34,7 +36,8 @@ impl Home {
                     "set it to a directory you own",
                 )
             })?;
-            return Ok(Self { state: home.join("state"), cache: home.join("cache") });
+            let policy = Some(home.join("config/policy.toml"));
+            return Ok(Self { state: home.join("state"), cache: home.join("cache"), policy });
         }
         let below = |xdg: &str, usual: &str| {
             // The XDG rules: a relative path is to be ignored.
@@ -49,7 +52,18 @@ impl Home {
                 )
             })
         };
-        Ok(Self { state: below("XDG_STATE_HOME", ".local/state")?, cache: below("XDG_CACHE_HOME", ".cache")? })
+        let policy = below("XDG_CONFIG_HOME", ".config").ok().map(|dir| dir.join("policy.toml"));
+        Ok(Self { state: below("XDG_STATE_HOME", ".local/state")?, cache: below("XDG_CACHE_HOME", ".cache")?, policy })
+    }
+
+    /// The user's policy file; it need not exist.
+    pub fn policy(&self) -> Option<&Path> {
+        self.policy.as_deref()
+    }
+
+    /// The directory of the user's settings; it need not exist.
+    pub fn settings(&self) -> Option<&Path> {
+        self.policy.as_deref().and_then(Path::parent)
     }
 
     /// The directory of the ledger.
@@ -65,6 +79,11 @@ impl Home {
     /// The ledger's file.
     pub fn ledger(&self) -> PathBuf {
         self.state.join("ledger.sqlite")
+    }
+
+    /// The directory of the worktrees of isolated agents, while they work.
+    pub fn worktrees(&self) -> PathBuf {
+        self.state.join("worktrees")
     }
 
     /// Create what is missing, readable by its owner alone.
@@ -117,12 +136,14 @@ mod tests {
     fn vespiary_home_moves_everything() {
         let all = home(&[("VESPIARY_HOME", "/v"), ("XDG_STATE_HOME", "/s"), ("HOME", "/h")]).unwrap();
         assert_eq!((all.state(), all.cache()), (Path::new("/v/state"), Path::new("/v/cache")));
+        assert_eq!(all.policy(), Some(Path::new("/v/config/policy.toml")));
     }
 
     #[test]
     fn xdg_then_home_and_relative_xdg_is_ignored() {
         let xdg = home(&[("XDG_STATE_HOME", "/s"), ("XDG_CACHE_HOME", "rel"), ("HOME", "/h")]).unwrap();
         assert_eq!((xdg.state(), xdg.cache()), (Path::new("/s/vespiary"), Path::new("/h/.cache/vespiary")));
+        assert_eq!(xdg.policy(), Some(Path::new("/h/.config/vespiary/policy.toml")));
         assert!(home(&[]).unwrap_err().next.contains("VESPIARY_HOME"));
     }
 

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vespiary_fleet::watch::{Progress, Watch};
-use vespiary_kernel::principal::Run;
 
 /// How often the bar is brought up to date.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -21,6 +20,9 @@ const REDRAW: Duration = Duration::from_millis(100);
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Lines that wait to be drawn; more are counted and dropped: all of them are in the ledger.
 const LINES_MAX: usize = 1_000;
+
+/// How many calls there have been so far.
+pub type Calls = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Follows one run.
 #[derive(Debug)]
@@ -50,14 +52,14 @@ enum Line {
 
 impl Display {
     /// Start drawing.
-    pub fn start(run: Arc<Run>) -> Arc<Self> {
+    pub fn start(calls: Calls) -> Arc<Self> {
         let terminal = std::io::stderr().is_terminal();
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15));
         let counts = Arc::new(Counts::default());
         let (lines, queue) = sync_channel(LINES_MAX);
         let drawer = Drawer {
             counts: Arc::clone(&counts),
-            run,
+            calls,
             style: Style::of_stderr(),
             bars: bars.clone(),
             bar: None,
@@ -118,7 +120,7 @@ impl Watch for Display {
 
 struct Drawer {
     counts: Arc<Counts>,
-    run: Arc<Run>,
+    calls: Calls,
     style: Style,
     bars: MultiProgress,
     bar: Option<ProgressBar>,
@@ -174,7 +176,7 @@ impl Drawer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.rate.update(self.run.calls());
+            self.rate.update((self.calls)());
             if self.said.elapsed() >= PLAIN_EVERY {
                 self.print(&format!("  {}", self.standing()));
                 self.said = Instant::now();
@@ -204,7 +206,7 @@ impl Drawer {
             queued: load(&self.counts.queued),
             done: load(&self.counts.done),
             failed: load(&self.counts.failed),
-            calls: self.run.calls(),
+            calls: (self.calls)(),
         });
     }
 
@@ -225,12 +227,12 @@ impl Drawer {
         if failed > 0 {
             said.push_str(&self.style.red(&format!(", {} failed", thousands(failed))));
         }
-        said.push_str(&self.style.dim(&format!(", {}", count(self.run.calls() - phase.calls, "call"))));
+        said.push_str(&self.style.dim(&format!(", {}", count((self.calls)() - phase.calls, "call"))));
         self.print(&said);
     }
 
     fn draw(&mut self) {
-        self.rate.update(self.run.calls());
+        self.rate.update((self.calls)());
         let standing = self.standing();
         let Some(phase) = &self.phase else { return };
         let queued = self.counts.queued.load(Ordering::Relaxed).saturating_sub(phase.queued);
@@ -263,7 +265,7 @@ impl Drawer {
             thousands(started - done),
             thousands(queued - started),
             thousands(done),
-            count(self.run.calls(), "call"),
+            count((self.calls)(), "call"),
             thousands(self.rate.per_second),
         )
     }

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 /// Characters that move a cursor, recolour, hide or reorder text.
 fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Several lines, harmless: line ends and tabs stay, every other control or reordering character is shown as `\u{1b}`.
@@ -33,15 +33,18 @@ pub fn clipped(text: &str, chars_max: usize) -> String {
     }
 }
 
-/// JSON text, harmless and still the same JSON: what JSON allows unescaped inside a string is escaped.
+/// JSON text, harmless and still the same JSON: what JSON allows unescaped inside a string is escaped, and a carriage return,
+/// which it allows only between tokens, becomes a blank: what stands before it on its line would be written over.
 pub fn json(text: &str) -> Cow<'_, str> {
-    let dangerous = |c: char| is_hostile(c) && c != '\n' && c != '\t' && c != '\r';
+    let dangerous = |c: char| is_hostile(c) && c != '\n' && c != '\t';
     if !text.contains(dangerous) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if dangerous(c) {
+        if c == '\r' {
+            out.push(' ');
+        } else if dangerous(c) {
             // All of them lie in the basic plane, and outside of strings JSON has none of them.
             let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {

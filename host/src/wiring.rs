@@ -4,22 +4,34 @@ use crate::approve::{AtTerminal, Quietly};
 use crate::catalog::Shelf;
 use crate::cli::Permissions;
 use crate::disk;
+use crate::entries;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
+use crate::policy::places::Places;
+use crate::policy::secret as policy;
+use crate::policy::{Flags, Rules};
+use crate::runners::Runners;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
+use vespiary_egress::{EgressConfig, HttpEgress, SecretSource, SecretSpec, Secrets};
+use vespiary_fleet::model::Models;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::grant::Grant;
+use vespiary_kernel::host::HostLimits;
+use vespiary_kernel::http::Egress;
 use vespiary_kernel::ids::RunId;
-use vespiary_kernel::policy::{Denial, Policy};
+use vespiary_kernel::policy::Denial;
+use vespiary_kernel::pool::{Capacity, Pool};
 use vespiary_kernel::ports::Catalog;
-use vespiary_kernel::quota::{Capacity, Pool};
 use vespiary_ledger::ledger::Ledger;
 use vespiary_ledger::store::LedgerError;
+use vespiary_programs::{Programs, ProgramsConfig};
 use vespiary_sandbox::{Sandbox, SandboxConfig, SandboxError};
 
 /// A dispatcher with everything behind it.
@@ -36,12 +48,23 @@ pub struct Host {
 }
 
 impl Host {
-    /// Open everything. Blocks for the ledger's file and the pool's reservation; compiles nothing.
-    pub fn open(home: &Home, shelf: Shelf, at: Capacity, policy: Policy, quietly: Quietly) -> Result<Self, Trouble> {
+    /// Open everything, with whoever answers for models. Blocks for the ledger's file and the pool's reservation; compiles nothing.
+    pub fn open(
+        home: &Home,
+        shelf: Shelf,
+        at: Capacity,
+        rules: Rules,
+        quietly: Quietly,
+        models: Option<Models>,
+    ) -> Result<Self, Trouble> {
         home.create()?;
         raise_descriptor_limit();
         let shelf = Arc::new(shelf);
-        let sandbox = Arc::new(sandbox(home, &shelf, at)?);
+        let limits = rules.policy.host(HostLimits { cells_memory_bytes: memory_for_cells(), ..HostLimits::default() });
+        let at = under(at, &limits);
+        let config = sandbox_config(home, &shelf, at, &limits).with_egress(egress(&rules, &limits)?);
+        let config = SandboxConfig { worktree_dir: Some(home.worktrees()), ..config };
+        let sandbox = Arc::new(Sandbox::new(config)?);
         if let Some(refused) = sandbox.cache_refused() {
             eprintln!("vespiary: {refused}");
         }
@@ -49,10 +72,10 @@ impl Host {
         let dispatcher = Dispatcher::new(
             Arc::clone(&ledger) as _,
             Arc::clone(&shelf) as Arc<dyn Catalog>,
-            policy,
+            rules.policy,
             Pool::new(at),
-            Arc::clone(&sandbox) as _,
-            Arc::new(AtTerminal::new(quietly)),
+            Arc::new(Runners::new(Arc::clone(&sandbox), programs(), models)),
+            Arc::new(AtTerminal::new(quietly, rules.ask_time_max)),
         );
         Ok(Self { dispatcher, ledger, shelf, sandbox })
     }
@@ -68,20 +91,73 @@ fn raise_descriptor_limit() {
 
 /// Cells only, for looking at plugins: no ledger is opened, and nothing can be called.
 pub fn sandbox(home: &Home, shelf: &Arc<Shelf>, at: Capacity) -> Result<Sandbox, Trouble> {
+    Ok(Sandbox::new(sandbox_config(home, shelf, at, &HostLimits::default()))?)
+}
+
+fn sandbox_config(home: &Home, shelf: &Arc<Shelf>, at: Capacity, limits: &HostLimits) -> SandboxConfig {
     let components = Arc::clone(shelf) as Arc<dyn Catalog>;
-    let config = SandboxConfig { cache_dir: Some(home.cache().to_owned()), ..SandboxConfig::new(at, components) };
-    Ok(Sandbox::new(config)?)
+    let config = SandboxConfig::new(at, components).with(limits);
+    let (cache_dir, compiler) = (Some(home.cache().to_owned()), entries::program());
+    SandboxConfig { cache_dir, compiler, variables: variables(), ..config }
+}
+
+/// The way to the network, with the secrets that policy files declare. Nothing is connected to, and no secret read, before a call
+/// that may asks for it.
+fn egress(rules: &Rules, limits: &HostLimits) -> Result<Arc<dyn Egress>, Trouble> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Trouble::usage("the network cannot be set up", error, "correct [secrets] in the policy files")
+    };
+    let specs = rules.secrets.iter().map(|secret| {
+        let source = match &secret.source {
+            policy::SecretSource::Variable(name) => SecretSource::Env(name.to_string()),
+            policy::SecretSource::File(path) => SecretSource::File(path.clone()),
+            policy::SecretSource::Keyring { service, user } => SecretSource::Keyring(format!("{service}/{user}")),
+        };
+        SecretSpec { header: secret.header.as_str().to_owned(), ..SecretSpec::new(secret.name.clone(), source) }
+    });
+    let secrets = Arc::new(Secrets::new(specs).map_err(|e| wrong(&e))?);
+    let rate = u32::try_from(limits.http_requests_per_second_per_host).unwrap_or(u32::MAX);
+    let config = EgressConfig { secrets, requests_per_second_per_host_max: rate, ..EgressConfig::new() };
+    Ok(Arc::new(HttpEgress::new(config).map_err(|e| wrong(&e))?))
+}
+
+/// The programs of this machine, for calls that were granted one by name.
+pub fn programs() -> Programs {
+    Programs::new(ProgramsConfig::new(entries::program()))
+}
+
+/// As many places as the machine's limits leave.
+fn under(at: Capacity, limits: &HostLimits) -> Capacity {
+    let most = |of: usize, limit: u64| of.min(usize::try_from(limit).unwrap_or(usize::MAX));
+    Capacity {
+        tools: most(at.tools, limits.cells_alive),
+        agents: most(at.agents, limits.agents_alive),
+        models: most(usize::MAX, limits.model_requests),
+        memory_bytes_max: at.memory_bytes_max.min(limits.cells_memory_bytes),
+        queue_max: most(at.queue_max, limits.queue_length),
+        ..at
+    }
 }
 
 /// Places for a fleet. Agents that wait for tools keep their memory, so only a few more are alive than can compute.
 pub fn capacity_of_fleet() -> Capacity {
     let cores = cores();
-    Capacity { tools: (cores * 16).clamp(32, 512), agents: (cores * 8).clamp(16, 256), scripts: 1, running: cores }
+    Capacity {
+        memory_bytes_max: memory_for_cells(),
+        ..Capacity::of_places((cores * 16).clamp(32, 512), (cores * 8).clamp(16, 256), 1, cores)
+    }
 }
 
 /// Places for one call: the tool, or an agent and the tools it has under way at once. A small pool is quick to reserve.
 pub fn capacity_of_call() -> Capacity {
-    Capacity { tools: 8, agents: 1, scripts: 1, running: cores() }
+    Capacity { memory_bytes_max: memory_for_cells(), ..Capacity::of_places(8, 1, 1, cores()) }
+}
+
+/// Half of the machine's memory, for all cells together; a gibibyte where it cannot be told.
+fn memory_for_cells() -> u64 {
+    let info = rustix::system::sysinfo();
+    let total = info.totalram.saturating_mul(info.mem_unit.into());
+    if total == 0 { 1 << 30 } else { total / 2 }
 }
 
 fn cores() -> usize {
@@ -120,11 +196,41 @@ pub fn project(dir: &Path) -> Result<PathBuf, Trouble> {
     })
 }
 
-/// What a person granted, and the rules they set above it.
-pub fn permissions(given: &Permissions, defaults: impl IntoIterator<Item = Capability>) -> (Grant, Policy) {
+/// What a person granted: the defaults, unless `--only`, and what `--allow` names.
+pub fn grant(given: &Permissions, defaults: impl IntoIterator<Item = Capability>) -> Grant {
     let defaults = defaults.into_iter().filter(|_| !given.only);
-    let grant = Grant::of_run(defaults.chain(given.allow.iter().cloned()));
-    (grant, Policy { deny: given.deny.clone(), ask: given.ask.clone() })
+    Grant::of_run(defaults.chain(given.allow.iter().cloned()))
+}
+
+/// Every rule above a grant: the files at their places, `--policy`, and the flags. An unsound file is an error: while one rule
+/// cannot be read, nothing runs.
+pub fn rules(home: &Home, named: Option<&Path>, root: &Path, given: &Permissions) -> Result<Rules, Trouble> {
+    let flags = Flags { allow: &given.allow, deny: &given.deny, ask: &given.ask };
+    Ok(Rules::load(&Places::of(home, named, root), root, flags)?)
+}
+
+/// The bundled plugins, and those named with `--plugin`. One that the rules do not admit is refused before anything starts.
+pub fn shelf(given: &Permissions, rules: &Rules) -> Result<Shelf, Trouble> {
+    let mut shelf = Shelf::bundled()?;
+    for path in &given.plugin {
+        let name = shelf.load(path)?;
+        let refused = shelf.entry(name.as_str()).and_then(|entry| rules.policy.refuses(&entry.plugin));
+        if let Some(denial) = refused {
+            let doing = format!("the plugin {} cannot be used", path.display());
+            return Err(Trouble::of_failure(&doing, &Failure::Denied(denial)));
+        }
+    }
+    Ok(shelf)
+}
+
+/// The variables of this process, as they were when it started. Those that are not text cannot be granted.
+pub fn variables() -> Arc<BTreeMap<String, String>> {
+    static AT_START: OnceLock<Arc<BTreeMap<String, String>>> = OnceLock::new();
+    let read = || {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Arc::new(std::env::vars_os().filter_map(text).collect())
+    };
+    Arc::clone(AT_START.get_or_init(read))
 }
 
 impl From<LedgerError> for Trouble {
@@ -190,9 +296,9 @@ mod tests {
             plugin: vec![],
         };
         let defaults = || ["read:.".parse().unwrap(), "tool:*".parse().unwrap()];
-        assert_eq!(permissions(&given, defaults()).0.to_string(), "read:., tool:*");
+        assert_eq!(grant(&given, defaults()).to_string(), "read:., tool:*");
         given.only = true;
-        assert_eq!(permissions(&given, defaults()).0.to_string(), "read:src");
+        assert_eq!(grant(&given, defaults()).to_string(), "read:src");
     }
 
     #[test]

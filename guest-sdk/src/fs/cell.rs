@@ -1,6 +1,7 @@
 //! Files in a cell, over `wasi:filesystem` 0.2. What must never live here: policy; the host confines, this asks.
 
 use super::{FileType, Metadata};
+use crate::bindings::tool_world::vespiary::plugin::tree;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -220,25 +221,63 @@ fn metadata(stat: DescriptorStat) -> Metadata {
 }
 
 fn error(code: ErrorCode) -> io::Error {
+    named(code.name())
+}
+
+fn named(code: &str) -> io::Error {
     use io::ErrorKind;
     let kind = match code {
-        ErrorCode::Access | ErrorCode::NotPermitted => ErrorKind::PermissionDenied,
+        "access" | "not-permitted" => ErrorKind::PermissionDenied,
         // The standard library's own words for this kind say less.
-        ErrorCode::NoEntry => return io::Error::new(ErrorKind::NotFound, "no such file or directory"),
-        ErrorCode::Exist => ErrorKind::AlreadyExists,
-        ErrorCode::NotDirectory => ErrorKind::NotADirectory,
-        ErrorCode::IsDirectory => ErrorKind::IsADirectory,
-        ErrorCode::NotEmpty => ErrorKind::DirectoryNotEmpty,
-        ErrorCode::ReadOnly => ErrorKind::ReadOnlyFilesystem,
-        ErrorCode::InsufficientSpace => ErrorKind::StorageFull,
-        ErrorCode::Quota => ErrorKind::QuotaExceeded,
-        ErrorCode::FileTooLarge => ErrorKind::FileTooLarge,
-        ErrorCode::Invalid => ErrorKind::InvalidInput,
-        ErrorCode::Busy => ErrorKind::ResourceBusy,
-        ErrorCode::CrossDevice => ErrorKind::CrossesDevices,
-        ErrorCode::Unsupported => ErrorKind::Unsupported,
-        ErrorCode::Interrupted => ErrorKind::Interrupted,
-        other => return io::Error::other(other.name()),
+        "no-entry" => return io::Error::new(ErrorKind::NotFound, "no such file or directory"),
+        "exist" => ErrorKind::AlreadyExists,
+        "not-directory" => ErrorKind::NotADirectory,
+        "is-directory" => ErrorKind::IsADirectory,
+        "not-empty" => ErrorKind::DirectoryNotEmpty,
+        "read-only" => ErrorKind::ReadOnlyFilesystem,
+        "insufficient-space" => ErrorKind::StorageFull,
+        "quota" => ErrorKind::QuotaExceeded,
+        "file-too-large" => ErrorKind::FileTooLarge,
+        "invalid" => ErrorKind::InvalidInput,
+        "busy" => ErrorKind::ResourceBusy,
+        "cross-device" => ErrorKind::CrossesDevices,
+        "unsupported" => ErrorKind::Unsupported,
+        "interrupted" => ErrorKind::Interrupted,
+        other => return io::Error::other(other.to_owned()),
     };
     kind.into()
+}
+
+/// The entries of a directory, and how many more have names that are not UTF-8. A link in its place is not followed.
+#[cfg(feature = "walk")]
+pub(super) fn list(path: &str) -> io::Result<(Vec<(String, FileType)>, usize)> {
+    let answer = tree::list(&[path.to_owned()]).pop();
+    let listing = answer.ok_or_else(|| io::Error::other("the host gave no answer"))?.map_err(|code| named(&code))?;
+    let entries = listing.entries.into_iter().map(|entry| (entry.name, kind(entry.kind))).collect();
+    Ok((entries, listing.unnamed as usize))
+}
+
+/// The contents of files, each with whether it is whole. Links in their place are not followed.
+pub(super) fn read_many(paths: &[String], limit: u64) -> Vec<io::Result<(Vec<u8>, bool)>> {
+    let mut contents = Vec::with_capacity(paths.len());
+    while contents.len() < paths.len() {
+        let answers = tree::read(&paths[contents.len()..], limit);
+        if answers.is_empty() {
+            contents.push(Err(io::Error::other("the host gave no answer")));
+        }
+        for answer in answers {
+            contents.push(answer.map(|content| (content.bytes, content.whole)).map_err(|code| named(&code)));
+        }
+    }
+    contents
+}
+
+#[cfg(feature = "walk")]
+fn kind(kind: tree::Kind) -> FileType {
+    match kind {
+        tree::Kind::File => FileType::File,
+        tree::Kind::Directory => FileType::Dir,
+        tree::Kind::Link => FileType::Symlink,
+        tree::Kind::Other => FileType::Other,
+    }
 }

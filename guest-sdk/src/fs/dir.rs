@@ -40,27 +40,6 @@ impl Dir {
         Ok(ReadDir { entries, dir: self.path.clone() })
     }
 
-    /// Its entries without their paths, for a walk, which makes each path once.
-    #[cfg(feature = "walk")]
-    pub(crate) fn listed(&self) -> io::Result<impl Iterator<Item = io::Result<(String, FileType)>>> {
-        let entries = self.handle.entries().context("list", &self.path)?;
-        Ok(entries.map(|entry| entry.context("list", &self.path)))
-    }
-
-    /// Opens a directory that a listing named; `path` is where it lies.
-    #[cfg(feature = "walk")]
-    pub(crate) fn open_listed_dir(&self, name: &str, path: &str) -> io::Result<Self> {
-        let handle = self.handle.open_dir_at(name, Links::Keep).context("open", path)?;
-        Ok(Self { handle, path: path.to_owned() })
-    }
-
-    /// Opens a file that a listing named; `path` is where it lies. A link in its place is not followed.
-    #[cfg(feature = "walk")]
-    pub(crate) fn open_listed(&self, name: &str, path: &str) -> io::Result<File> {
-        let handle = self.handle.open_at(name, Open::Read, Links::Keep).context("open", path)?;
-        Ok(File::new(handle, path.to_owned()))
-    }
-
     /// Opens a directory below, not following a symbolic link in its last name.
     ///
     /// # Errors

@@ -59,7 +59,8 @@ pub(crate) fn denial(error: &io::Error) -> Option<Denial> {
 fn denied(path: &str, access: &str) -> Denial {
     let held: Vec<String> = backend::preopens().iter().map(backend::Preopen::capability).collect();
     let needed = format!("{access}:{path}");
-    let hint = format!("Grant {needed}, or a directory above it, to this call");
+    // By its name, since a directory above it may not show it: what is hidden or guarded must be spelled out.
+    let hint = format!("Grant {needed} to this call");
     Denial { needed, held: held.join(", "), hint }
 }
 

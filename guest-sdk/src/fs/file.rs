@@ -33,6 +33,14 @@ impl File {
         Self::open_with(path.as_ref(), Open::Create)
     }
 
+    /// Opens for reading what a listing named; a link in its place is not followed.
+    #[cfg(feature = "walk")]
+    pub(crate) fn open_listed(path: &str) -> io::Result<Self> {
+        let at = locate(Path::new(path))?;
+        let handle = at.base.open_at(&at.inner, Open::Read, Links::Keep).context("open", &at.path)?;
+        Ok(Self::new(handle, at.path))
+    }
+
     pub(super) fn open_with(path: &Path, how: Open) -> io::Result<Self> {
         let at = locate(path)?;
         let verb = match how {

@@ -152,6 +152,32 @@ impl Handle {
     }
 }
 
+/// The entries of a directory, and how many more have names that are not UTF-8. A link in its place is not followed.
+#[cfg(feature = "walk")]
+pub(super) fn list(path: &str) -> io::Result<(Vec<(String, FileType)>, usize)> {
+    let at = super::path::locate(Path::new(path))?;
+    let (mut entries, mut unnamed) = (Vec::new(), 0);
+    for entry in at.base.open_dir_at(&at.inner, Links::Keep)?.entries()? {
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => unnamed += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((entries, unnamed))
+}
+
+/// The contents of files, each with whether it is whole.
+pub(super) fn read_many(paths: &[String], limit: u64) -> Vec<io::Result<(Vec<u8>, bool)>> {
+    let read = |path: &String| {
+        let at = super::path::locate(Path::new(path))?;
+        let mut bytes = Vec::new();
+        let whole = at.base.open_at(&at.inner, Open::Read, Links::Keep)?.read_whole(&mut bytes, limit)?;
+        Ok((bytes, whole))
+    };
+    paths.iter().map(read).collect()
+}
+
 #[derive(Debug)]
 pub(super) struct Entries(fs::ReadDir);
 

@@ -62,7 +62,8 @@ pub struct Entry {
     pub path: String,
     /// What kind of thing it is; symbolic links are not followed.
     pub file_type: FileType,
-    parent: Option<Rc<Dir>>,
+    /// Whether a listing named it, rather than the caller.
+    listed: bool,
 }
 
 impl Entry {
@@ -76,10 +77,7 @@ impl Entry {
     /// # Errors
     /// It is gone, or cannot be read.
     pub fn open(&self) -> io::Result<File> {
-        match &self.parent {
-            Some(dir) => dir.open_listed(self.name(), &self.path),
-            None => File::open(&self.path),
-        }
+        if self.listed { File::open_listed(&self.path) } else { File::open(&self.path) }
     }
 
     /// Reads the file into `bytes`: see [`File::read_whole`].
@@ -95,10 +93,7 @@ impl Entry {
     /// # Errors
     /// It is gone.
     pub fn metadata(&self) -> io::Result<fs::Metadata> {
-        match &self.parent {
-            Some(dir) => dir.symlink_metadata(self.name()),
-            None => fs::metadata(&self.path),
-        }
+        if self.listed { fs::symlink_metadata(&self.path) } else { fs::metadata(&self.path) }
     }
 }
 
@@ -112,11 +107,20 @@ pub fn walk(start: impl AsRef<Path>, options: Options) -> io::Result<Walk> {
     match Dir::open(&path) {
         Ok(dir) => {
             let rules = if options.ignore { Rules::above(dir.path(), &mut walk.ready) } else { None };
-            walk.enter(dir, rules)?;
+            let mut entries = Vec::new();
+            let mut unnamed = 0;
+            for entry in dir.entries()? {
+                match entry {
+                    Ok(entry) => entries.push((entry.name().to_owned(), entry.file_type())),
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => unnamed += 1,
+                    Err(error) => walk.ready.push_back(skipped(dir.path(), error.to_string())),
+                }
+            }
+            walk.enter(dir.path(), entries, unnamed, rules);
         }
         Err(error) => match fs::metadata(&path) {
             Ok(there) if !there.is_dir() => {
-                walk.ready.push_back(Step::Entry(Entry { path, file_type: there.file_type(), parent: None }));
+                walk.ready.push_back(Step::Entry(Entry { path, file_type: there.file_type(), listed: false }));
             }
             _ => return Err(error),
         },
@@ -137,7 +141,6 @@ pub struct Walk {
 /// A directory that is about to be entered.
 #[derive(Debug)]
 struct Below {
-    parent: Rc<Dir>,
     rules: Option<Rc<Rules>>,
     path: String,
 }
@@ -145,7 +148,7 @@ struct Below {
 /// A directory that is being gone through.
 #[derive(Debug)]
 struct Level {
-    dir: Rc<Dir>,
+    dir: String,
     rules: Option<Rc<Rules>>,
     /// Sorted by name, the next one last.
     entries: Vec<(String, FileType)>,
@@ -167,15 +170,17 @@ impl Iterator for Walk {
                 self.levels.pop();
                 continue;
             };
-            let path = fs::join(level.dir.path(), &name);
+            let path = fs::join(&level.dir, &name);
             if self.options.leaves_out(level.rules.as_deref(), &name, &path, file_type) {
                 continue;
             }
-            let (parent, rules) = (Rc::clone(&level.dir), level.rules.clone());
-            if file_type.is_dir() && name != ".git" && self.goes_deeper() {
-                self.below = Some(Below { parent: Rc::clone(&parent), rules, path: path.clone() });
+            if file_type.is_dir() && name != ".git" {
+                let rules = level.rules.clone();
+                if self.goes_deeper() {
+                    self.below = Some(Below { rules, path: path.clone() });
+                }
             }
-            return Some(Step::Entry(Entry { path, file_type, parent: Some(parent) }));
+            return Some(Step::Entry(Entry { path, file_type, listed: true }));
         }
     }
 }
@@ -187,11 +192,10 @@ impl Walk {
     }
 
     fn descend(&mut self, below: Below) {
-        let Below { parent, rules, path } = below;
-        let name = path.rsplit('/').next().unwrap_or(&path);
-        let entered = parent.open_listed_dir(name, &path).and_then(|dir| self.enter(dir, rules));
-        if let Err(error) = entered {
-            self.ready.push_back(Step::Skipped(Skipped { path, reason: error.to_string() }));
+        let Below { rules, path } = below;
+        match fs::list(&path) {
+            Ok((entries, unnamed)) => self.enter(&path, entries, unnamed, rules),
+            Err(error) => self.ready.push_back(skipped(&path, error.to_string())),
         }
     }
 
@@ -199,22 +203,18 @@ impl Walk {
         self.options.depth_max.is_none_or(|depth_max| self.levels.len() < depth_max)
     }
 
-    fn enter(&mut self, dir: Dir, above: Option<Rc<Rules>>) -> io::Result<()> {
-        let mut entries = Vec::new();
-        for entry in dir.listed()? {
-            match entry {
-                Ok(entry) => entries.push(entry),
-                Err(error) => {
-                    let path = dir.path().to_owned();
-                    self.ready.push_back(Step::Skipped(Skipped { path, reason: error.to_string() }));
-                }
-            }
+    fn enter(&mut self, dir: &str, mut entries: Vec<(String, FileType)>, unnamed: usize, above: Option<Rc<Rules>>) {
+        for _ in 0..unnamed {
+            self.ready.push_back(skipped(dir, "an entry's name is not UTF-8".to_owned()));
         }
         entries.sort_unstable_by(|(left, _), (right, _)| right.cmp(left));
-        let rules = if self.options.ignore { Rules::inside(&dir, &entries, above, &mut self.ready) } else { None };
-        self.levels.push(Level { dir: Rc::new(dir), rules, entries });
-        Ok(())
+        let rules = if self.options.ignore { Rules::inside(dir, &entries, above, &mut self.ready) } else { None };
+        self.levels.push(Level { dir: dir.to_owned(), rules, entries });
     }
+}
+
+fn skipped(path: &str, reason: String) -> Step {
+    Step::Skipped(Skipped { path: path.to_owned(), reason })
 }
 
 impl Options {

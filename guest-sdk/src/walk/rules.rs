@@ -1,7 +1,7 @@
 //! Ignore rules: which file decides about a path. What must never live here: pattern syntax; that is the `ignore` crate's.
 
 use super::{Skipped, Step};
-use crate::fs::{self, Dir, FileType};
+use crate::fs::{self, FileType};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::collections::VecDeque;
@@ -46,14 +46,14 @@ impl Rules {
 
     /// The rules inside a directory whose entries are known, so that nothing is looked for in vain.
     pub(super) fn inside(
-        dir: &Dir,
+        dir: &str,
         entries: &[(String, FileType)],
         above: Option<Rc<Self>>,
         notes: &mut VecDeque<Step>,
     ) -> Option<Rc<Self>> {
         let has = |wanted: &str| entries.binary_search_by(|(name, _)| wanted.cmp(name)).is_ok();
-        let own = if has(OWN_NAME) { load(dir.path(), OWN_NAME, notes) } else { None };
-        let git = if has(GIT_NAME) { load(dir.path(), GIT_NAME, notes) } else { None };
+        let own = if has(OWN_NAME) { load(dir, OWN_NAME, notes) } else { None };
+        let git = if has(GIT_NAME) { load(dir, GIT_NAME, notes) } else { None };
         let repository_root = has(".git");
         if own.is_none() && git.is_none() && !repository_root {
             return above;

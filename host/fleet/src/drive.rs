@@ -1,22 +1,30 @@
 //! Runs one workflow from its source to its recorded end: check, start, then answers in and requests out until the script
 //! returns. The driver decides nothing about permission; it hands every request to the dispatcher.
 
+use crate::changes::Changed;
 pub use crate::jobs::AgentFailure;
 use crate::jobs::{Ended, Ground, Jobs};
 use crate::stop::{Stop, Urgency};
 use crate::watch::{Progress, Watch};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use vespiary_kernel::account::Resource;
 use vespiary_kernel::call::{Ending, Failure};
 use vespiary_kernel::dispatch::{Dispatcher, Session};
 use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
 use vespiary_kernel::ids::{Digest, PluginName};
 use vespiary_kernel::json::Json;
+use vespiary_kernel::model::ModelName;
 use vespiary_kernel::principal::Principal;
-use vespiary_kernel::script::{Action, Completion, ErrorKind, Request, ScriptError, State, Turn};
+use vespiary_kernel::quota::LimitHit;
+use vespiary_kernel::script::{Action, Budget, Completion, ErrorKind, Request, ScriptError, State, Turn};
+use vespiary_kernel::worktree::Worktrees;
 
 /// Failures of agents kept in the report; all of them are in the ledger.
 const FAILURES_KEPT: usize = 50;
+
+/// The longest script, bytes. People write some kilobytes; an engine reads far more than it could ever need.
+pub const SCRIPT_BYTES_MAX: u64 = 4 << 20;
 
 /// The longest log line and phase title that are kept, bytes.
 const LINE_BYTES_MAX: usize = 16 << 10;
@@ -36,17 +44,23 @@ pub struct Workflow {
 }
 
 /// How a fleet is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Agents that run at the same time.
     pub agents_at_once: usize,
     /// Tools that the script itself has called and that run at the same time.
     pub tools_at_once: usize,
+    /// Who keeps what isolated agents write. None: no agent can be isolated.
+    pub worktrees: Option<Arc<dyn Worktrees>>,
+    /// The model that agents without a component ask, where they name none. None: there is no provider.
+    pub model: Option<ModelName>,
+    /// The script's `budget.total`, tokens. None: it was given none, whatever the run's limit is.
+    pub budget_tokens: Option<u64>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { agents_at_once: 64, tools_at_once: 64 }
+        Self { agents_at_once: 64, tools_at_once: 64, worktrees: None, model: None, budget_tokens: None }
     }
 }
 
@@ -69,6 +83,8 @@ pub struct RunReport {
     pub failures: Vec<AgentFailure>,
     /// Calls dispatched.
     pub calls: u64,
+    /// What isolated agents changed; none where they changed nothing. Nothing of it is in the project.
+    pub changed: Option<Changed>,
 }
 
 /// Run `workflow` as `who`, on the engine plugin `engine`. Always ends with a record, also after a stop.
@@ -89,17 +105,29 @@ pub async fn drive(
         root: who.run().root().display().to_string(),
         grant: who.grant().clone(),
     };
-    let ground = Arc::new(Ground { dispatcher: Arc::clone(dispatcher), who: who.clone(), watch });
+    let ground = Arc::new(Ground {
+        dispatcher: Arc::clone(dispatcher),
+        who: who.clone(),
+        watch,
+        worktrees: settings.worktrees.clone(),
+        gathered: Mutex::default(),
+        model: settings.model.clone(),
+        budget_tokens: settings.budget_tokens,
+        stop: stop.clone(),
+    });
     let mut tally = Tally::default();
     let end = match dispatcher.log().append(who.run().id(), started) {
         Err(error) => Err(RunError::Engine(Failure::Unrecorded(error.to_string()))),
         Ok(()) => session(&ground, engine, workflow, settings, stop, &mut tally).await,
     };
+    let changed = ground.merge_changes();
     let (status, value, error) = match end {
         Ok(value) if stop.urgency() > Urgency::None => (RunStatus::Stopped, Some(value), None),
+        Ok(value) if tally.out_of_budget => (RunStatus::OutOfBudget, Some(value), None),
         Ok(value) if tally.agents_failed > 0 => (RunStatus::Degraded, Some(value), None),
         Ok(value) => (RunStatus::Completed, Some(value), None),
         Err(error) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
+        Err(error @ RunError::Script(_)) if tally.out_of_budget => (RunStatus::OutOfBudget, None, Some(error)),
         Err(error) => (RunStatus::Failed, None, Some(error)),
     };
     let (mut status, mut error) = (status, error);
@@ -123,6 +151,7 @@ pub async fn drive(
         agents_failed: tally.agents_failed,
         failures: tally.failures,
         calls: who.run().calls(),
+        changed,
     }
 }
 
@@ -131,11 +160,12 @@ struct Tally {
     meta: Json,
     agents_failed: u64,
     failures: Vec<AgentFailure>,
+    out_of_budget: bool,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { meta: Json::null(), agents_failed: 0, failures: Vec::new() }
+        Self { meta: Json::null(), agents_failed: 0, failures: Vec::new(), out_of_budget: false }
     }
 }
 
@@ -179,10 +209,18 @@ async fn turns(
     jobs: &mut Jobs,
     tally: &mut Tally,
 ) -> Result<Json, RunError> {
+    let used = workflow.source.len() as u64;
+    if used > SCRIPT_BYTES_MAX {
+        let hit = LimitHit { quota: "script-bytes".into(), limit: SCRIPT_BYTES_MAX, used };
+        return Err(RunError::Engine(Failure::Limit(hit)));
+    }
     let meta = session.check(&workflow.source).await.map_err(RunError::Engine)?.map_err(RunError::Script)?;
     announce(ground, &meta, &workflow.title);
     tally.meta = meta;
-    let mut turn = session.start(&workflow.source, &workflow.args).await.map_err(RunError::Engine)?;
+    // What is only held for requests under way is not spent.
+    let spent = || ground.who.run().account().settled(Resource::Tokens);
+    let budget = Budget { total: ground.budget_tokens, spent: spent() };
+    let mut turn = session.start(&workflow.source, &workflow.args, budget).await.map_err(RunError::Engine)?;
     loop {
         let Turn { requests, state } = turn;
         let mut completions = accept(ground, jobs, requests, tally);
@@ -220,7 +258,7 @@ async fn turns(
         }
         turn = match completions.is_empty() {
             true => Turn { requests: Vec::new(), state: State::Waiting },
-            false => session.step(completions).await.map_err(RunError::Engine)?,
+            false => session.step(completions, spent()).await.map_err(RunError::Engine)?,
         };
     }
 }
@@ -243,8 +281,13 @@ fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>, tally: &mut 
                 ground.record(Event::Log { text });
                 Ok(())
             }
-            Action::Agent { prompt, options } => {
-                let accepted = ground.accept_agent(id, &prompt, &options);
+            Action::Verdict { mut claim, verdict, votes } => {
+                cut(&mut claim, LINE_BYTES_MAX);
+                ground.record(Event::ClaimJudged { claim, verdict, votes: Payload::Value(votes) });
+                Ok(())
+            }
+            Action::Agent { prompt, options, status } => {
+                let accepted = ground.accept_agent(id, &prompt, &options, status);
                 tally.agents_failed += u64::from(accepted.is_err());
                 accepted.map(|job| jobs.add_agent(job))
             }
@@ -267,6 +310,7 @@ fn cut(text: &mut String, bytes_max: usize) {
 
 impl Tally {
     fn count(&mut self, job: Ended) -> Completion {
+        self.out_of_budget |= job.out_of_budget;
         if let Some(failure) = job.failure {
             self.agents_failed += 1;
             if self.failures.len() < FAILURES_KEPT {

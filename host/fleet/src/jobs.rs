@@ -1,27 +1,40 @@
 //! The work a script has asked for: what waits, what runs, and one task for each. First in, first out within a lane; agents
 //! and tools have lanes of their own, so that neither can starve the other.
 
-use crate::options::{AgentOptions, invalid, reject};
+use crate::changes::Gathered;
+use crate::options::{AgentOptions, Brain, Priority, invalid, reject};
+use crate::shape::Shape;
+use crate::stop::{Stop, Urgency};
 use crate::watch::{Progress, Watch};
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
-use vespiary_kernel::call::{Failure, Keep, ToolCall};
+use vespiary_kernel::call::{Failure, Keep, ToolCall, Usage};
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::Event;
 use vespiary_kernel::ids::{AgentId, ToolName};
 use vespiary_kernel::json::Json;
+use vespiary_kernel::model::ModelName;
 use vespiary_kernel::plugin::Kind;
-use vespiary_kernel::principal::{Principal, SpawnRefused};
+use vespiary_kernel::principal::{Isolation, Principal, SpawnRefused};
 use vespiary_kernel::quota::LimitHit;
 use vespiary_kernel::script::{Completion, Rejection};
+use vespiary_kernel::worktree::Worktrees;
 
 /// What every job of a run needs.
 pub(crate) struct Ground {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) who: Principal,
     pub(crate) watch: Arc<dyn Watch>,
+    /// Who keeps what isolated agents write; none where nobody does.
+    pub(crate) worktrees: Option<Arc<dyn Worktrees>>,
+    pub(crate) gathered: Mutex<Gathered>,
+    /// The model that is asked where an agent names none; none where there is no provider.
+    pub(crate) model: Option<ModelName>,
+    /// The script's `budget.total`, tokens.
+    pub(crate) budget_tokens: Option<u64>,
+    pub(crate) stop: Stop,
 }
 
 /// One agent, accepted and not yet started.
@@ -30,6 +43,8 @@ pub(crate) struct AgentJob {
     agent: Principal,
     options: AgentOptions,
     task: Json,
+    /// Whether the script is told how it ended, where it would get the answer or `null`.
+    status: bool,
 }
 
 /// One tool call, accepted and not yet started.
@@ -45,6 +60,8 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<AgentFailure>,
     /// Why nothing can be recorded any more, when that is what ended the job.
     pub(crate) unrecorded: Option<String>,
+    /// Whether it ended because the run may spend no more.
+    pub(crate) out_of_budget: bool,
 }
 
 /// Which lane a job runs in.
@@ -71,27 +88,83 @@ struct Task<'a> {
     context: &'a Json,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<&'a Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'a str>,
+}
+
+/// How an agent ended, as `agentResult()` tells it.
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'static str,
+    value: Option<&'a Json>,
+    cause: Option<&'static str>,
+    message: Option<String>,
+    agent: AgentId,
+    attempts: u32,
+    usage: Usage,
 }
 
 impl Ground {
     /// Check an agent request and count it against the run. The error is thrown in the script.
-    pub(crate) fn accept_agent(&self, request: u64, prompt: &str, options: &Json) -> Result<AgentJob, Rejection> {
+    pub(crate) fn accept_agent(
+        &self,
+        request: u64,
+        prompt: &str,
+        options: &Json,
+        status: bool,
+    ) -> Result<AgentJob, Rejection> {
         let mut options = AgentOptions::parse(options)?;
-        let entry = ToolName::of_agent(&options.agent_type);
         let catalog = self.dispatcher.catalog();
-        if catalog.find(&entry).is_none_or(|plugin| plugin.kind != Kind::Agent) {
-            let known = catalog.names().join(", ");
-            let message =
-                format!("there is no agent type {:?}; the plugins here are {known}", options.agent_type.as_str());
-            return Err(reject("not-found", message));
+        let model = match &options.brain {
+            Brain::Model(named) => Some(self.model(named.as_deref())?),
+            Brain::Component(name) => {
+                if catalog.find(&options.entry()).is_none_or(|plugin| plugin.kind != Kind::Agent) {
+                    let known = catalog.names().join(", ");
+                    let message = format!("there is no agent type {:?}; the plugins here are {known}", name.as_str());
+                    return Err(reject("not-found", message));
+                }
+                None
+            }
+        };
+        if options.isolation == Isolation::Worktree && self.worktrees.is_none() {
+            return Err(reject(
+                "unsupported",
+                "isolation: 'worktree' needs a host that keeps worktrees; this one has none",
+            ));
         }
-        let agent = self.who.spawn(Some(&options.wanted(self.who.grant())?)).map_err(refused)?;
+        let agent = {
+            let wanted = options.wanted(self.who.grant())?;
+            self.dispatcher
+                .spawn_within(&self.who, Some(&wanted), options.isolation, &options.spending)
+                .map_err(refused)?
+        };
         if options.label.is_empty() {
-            options.label = format!("{} {}", options.agent_type, agent.agent());
+            options.label = format!("{} {}", options.kind(), agent.agent());
         }
-        let schema = options.schema.as_ref().map(|(text, _)| text);
-        let task = Json::of(&Task { prompt, context: &options.context, schema }).map_err(|e| invalid(e.to_string()))?;
-        Ok(AgentJob { request, agent, options, task })
+        let schema = options.schema.as_ref().map(Shape::text);
+        let effort = options.effort.as_deref().filter(|_| model.is_some());
+        let task = Task { prompt, context: &options.context, schema, model, effort };
+        let task = Json::of(&task).map_err(|e| invalid(e.to_string()))?;
+        Ok(AgentJob { request, agent, options, task, status })
+    }
+
+    /// The model that a script's word for one means: `PROVIDER/MODEL`, or a model of the provider in use.
+    fn model(&self, named: Option<&str>) -> Result<ModelName, Rejection> {
+        let Some(default) = &self.model else {
+            let message = "agent() without agentType asks for a model, and no provider is in use; start the run with \
+                           --provider, or name a component agent, for example { agentType: 'secrets' }";
+            return Err(reject("no-provider", message));
+        };
+        match named {
+            None => Ok(default.clone()),
+            Some(named) => {
+                let full =
+                    if named.contains('/') { named.to_owned() } else { format!("{}/{named}", default.provider()) };
+                full.parse().map_err(|error| invalid(format!("model: {error}")))
+            }
+        }
     }
 
     /// Check a tool request. The error is thrown in the script.
@@ -108,51 +181,87 @@ impl Ground {
     }
 
     async fn run_agent(self: Arc<Self>, job: AgentJob) -> Ended {
-        let AgentJob { request, agent, options, task } = job;
+        let AgentJob { request, agent, options, task, status } = job;
         let id = agent.agent();
         // Made before the call, so that the call's own end is recorded first when both are dropped.
-        let mut open = OpenAgent { ground: &self, agent: id, closed: false };
+        let mut open = OpenAgent { ground: &self, agent: &agent, kept: false, closed: false };
         self.record(Event::AgentStarted {
             agent: id,
             parent: self.who.agent(),
             label: options.label.clone(),
             phase: options.phase.clone(),
-            agent_type: options.agent_type.to_string(),
+            agent_type: options.kind().to_owned(),
             grant: agent.grant().clone(),
         });
         self.watch.see(Progress::AgentStarted { agent: id, label: &options.label });
-        let call = ToolCall { tool: ToolName::of_agent(&options.agent_type), arguments: task, keep: Keep::Value };
-        let dispatched = self.dispatcher.dispatch(&agent, call);
+        let mut tried = Tried::default();
+        let worked = self.attempts(&agent, &options, &task, &mut tried);
         let result = match options.timeout {
-            None => dispatched.await.into_result(),
-            Some(limit) => match tokio::time::timeout(limit, dispatched).await {
-                Ok(outcome) => outcome.into_result(),
-                Err(_) => Err(timed_out(limit)),
-            },
+            None => worked.await,
+            Some(limit) => tokio::time::timeout(limit, worked).await.unwrap_or_else(|_| Err(timed_out(limit))),
         };
-        let result = result.and_then(|answer| fits(answer, &options));
+        // An agent whose changes cannot be kept has not done its work, whatever it answered.
+        let result = match (self.keep_changes(&agent, result.is_ok()), result) {
+            (Err(lost), Ok(_)) => Err(lost),
+            (_, result) => result,
+        };
+        open.kept = true;
         let failure = result.as_ref().err().cloned();
         open.close(failure.clone());
         drop(open);
         self.watch.see(Progress::AgentEnded { agent: id, label: &options.label, failure: failure.as_ref() });
-        let unrecorded = unrecorded(failure.as_ref());
+        let out_of_budget = failure.as_ref().is_some_and(is_out_of_budget);
+        let settlement = match (status, &result) {
+            (true, _) => Ok(told(&result, id, &tried)),
+            (false, Ok(answer)) => Ok(answer.clone()),
+            (false, Err(failure)) if out_of_budget => Err(thrown(failure)),
+            (false, Err(_)) => Ok(Json::null()),
+        };
         Ended {
-            unrecorded,
-            completion: Completion { id: request, settlement: Ok(result.unwrap_or_else(|_| Json::null())) },
+            unrecorded: unrecorded(failure.as_ref()),
+            completion: Completion { id: request, settlement },
             lane: Lane::Agents,
             failure: failure.map(|failure| AgentFailure { agent: id, label: options.label, failure }),
+            out_of_budget,
+        }
+    }
+
+    /// Run an agent until it answers as it should, fails in a way that running it again does not change, or has been run as
+    /// often as it may be. Each time is a call of its own.
+    async fn attempts(
+        &self,
+        agent: &Principal,
+        options: &AgentOptions,
+        task: &Json,
+        tried: &mut Tried,
+    ) -> Result<Json, Failure> {
+        let mut backoff = options.retry.backoff;
+        loop {
+            tried.attempts += 1;
+            let call = ToolCall { tool: options.entry(), arguments: task.clone(), keep: Keep::Value };
+            let outcome = self.dispatcher.dispatch(agent, call).await;
+            tried.usage = tried.usage.and(&outcome.usage);
+            let failure = match outcome.into_result().and_then(|answer| fits(answer, options)) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let stopping = self.stop.urgency() > Urgency::None;
+            if tried.attempts >= options.retry.attempts || stopping || !may_end_otherwise(&failure) {
+                return Err(failure);
+            }
+            // What it left half done is kept and not built upon.
+            self.keep_changes(agent, false)?;
+            tokio::time::sleep(backoff).await;
+            backoff *= 2;
         }
     }
 
     async fn run_tool(self: Arc<Self>, job: ToolJob) -> Ended {
         let result = self.dispatcher.dispatch(&self.who, job.call).await.into_result();
         let unrecorded = unrecorded(result.as_ref().err());
-        let settlement = result.map_err(|failure| Rejection {
-            code: failure.cause().to_owned(),
-            message: failure.to_string(),
-            detail: Json::of(&failure).unwrap_or_else(|_| Json::null()),
-        });
-        Ended { completion: Completion { id: job.request, settlement }, lane: Lane::Tools, failure: None, unrecorded }
+        let out_of_budget = result.as_ref().err().is_some_and(is_out_of_budget);
+        let completion = Completion { id: job.request, settlement: result.map_err(|failure| thrown(&failure)) };
+        Ended { completion, lane: Lane::Tools, failure: None, unrecorded, out_of_budget }
     }
 
     /// Note a fact that is not a call. A failing ledger refuses the next call, so the run cannot go on unrecorded.
@@ -164,19 +273,25 @@ impl Ground {
 /// An agent that has been recorded as started and must be recorded as ended, also when its task is dropped.
 struct OpenAgent<'a> {
     ground: &'a Ground,
-    agent: AgentId,
+    agent: &'a Principal,
+    /// What it changed was taken.
+    kept: bool,
     closed: bool,
 }
 
 impl OpenAgent<'_> {
     fn close(&mut self, failure: Option<Failure>) {
         self.closed = true;
-        self.ground.record(Event::AgentEnded { agent: self.agent, failure });
+        self.ground.record(Event::AgentEnded { agent: self.agent.agent(), failure });
     }
 }
 
 impl Drop for OpenAgent<'_> {
     fn drop(&mut self) {
+        if !self.kept {
+            // What it had come to is kept as far as it can be; nobody is left to hear that it cannot.
+            let _ = self.ground.keep_changes(self.agent, false);
+        }
         if !self.closed {
             self.close(Some(Failure::Cancelled));
         }
@@ -191,22 +306,31 @@ pub(crate) struct Jobs {
     tools: Queue<ToolJob>,
 }
 
+/// What waits, in the order of its priority and within one in the order in which it came.
 struct Queue<J> {
-    waiting: VecDeque<J>,
+    waiting: [VecDeque<J>; 3],
     running: usize,
     at_once: usize,
 }
 
 impl<J> Queue<J> {
     fn new(at_once: usize) -> Self {
-        Self { waiting: VecDeque::new(), running: 0, at_once: at_once.max(1) }
+        Self { waiting: Default::default(), running: 0, at_once: at_once.max(1) }
+    }
+
+    fn add(&mut self, job: J, priority: Priority) {
+        self.waiting[priority as usize].push_back(job);
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = J> {
+        self.waiting.iter_mut().rev().flat_map(|waiting| waiting.drain(..))
     }
 
     fn next(&mut self) -> Option<J> {
         if self.running >= self.at_once {
             return None;
         }
-        let job = self.waiting.pop_front()?;
+        let job = self.waiting.iter_mut().rev().find_map(VecDeque::pop_front)?;
         self.running += 1;
         Some(job)
     }
@@ -220,11 +344,12 @@ impl Jobs {
 
     pub(crate) fn add_agent(&mut self, job: AgentJob) {
         self.ground.watch.see(Progress::AgentQueued);
-        self.agents.waiting.push_back(job);
+        let priority = job.options.priority;
+        self.agents.add(job, priority);
     }
 
     pub(crate) fn add_tool(&mut self, job: ToolJob) {
-        self.tools.waiting.push_back(job);
+        self.tools.add(job, Priority::Normal);
     }
 
     /// Start whatever has room.
@@ -239,10 +364,17 @@ impl Jobs {
 
     /// Give up what has not started: the script sees `null` for agents and an exception for tools.
     pub(crate) fn abandon_waiting(&mut self) -> Vec<Completion> {
-        let agents =
-            self.agents.waiting.drain(..).map(|job| Completion { id: job.request, settlement: Ok(Json::null()) });
+        let given_up = |job: AgentJob| {
+            let null = if job.status {
+                told(&Err(Failure::Cancelled), job.agent.agent(), &Tried::default())
+            } else {
+                Json::null()
+            };
+            Completion { id: job.request, settlement: Ok(null) }
+        };
+        let agents = self.agents.drain().map(given_up);
         let stopped = || Err(reject("cancelled", "the run is being stopped"));
-        let tools = self.tools.waiting.drain(..).map(|job| Completion { id: job.request, settlement: stopped() });
+        let tools = self.tools.drain().map(|job| Completion { id: job.request, settlement: stopped() });
         agents.chain(tools).collect()
     }
 
@@ -289,8 +421,60 @@ fn refused(refusal: SpawnRefused) -> Rejection {
         SpawnRefused::Denied(denial) => Failure::Denied(denial),
         SpawnRefused::Limit(hit) => Failure::Limit(hit),
     };
-    let detail = Json::of(&failure).unwrap_or_else(|_| Json::null());
-    Rejection { code: failure.cause().to_owned(), message: failure.to_string(), detail }
+    thrown(&failure)
+}
+
+/// The exception that tells a script of a failure.
+fn thrown(failure: &Failure) -> Rejection {
+    let detail = Json::of(failure).unwrap_or_else(|_| Json::null());
+    let code = if is_out_of_budget(failure) { "over-budget" } else { failure.cause() };
+    Rejection { code: code.to_owned(), message: failure.to_string(), detail }
+}
+
+/// How an agent's work went.
+#[derive(Default)]
+struct Tried {
+    attempts: u32,
+    usage: Usage,
+}
+
+fn told(result: &Result<Json, Failure>, agent: AgentId, tried: &Tried) -> Json {
+    let failure = result.as_ref().err();
+    let status = match failure {
+        None => "ok",
+        Some(Failure::Cancelled) => "stopped",
+        Some(Failure::Denied(_)) => "refused",
+        Some(_) => "failed",
+    };
+    let told = Status {
+        status,
+        value: result.as_ref().ok(),
+        cause: failure.map(Failure::cause),
+        message: failure.map(ToString::to_string),
+        agent,
+        attempts: tried.attempts,
+        usage: tried.usage,
+    };
+    Json::of(&told).unwrap_or_else(|_| Json::null())
+}
+
+/// Whether the run itself may spend no more.
+fn is_out_of_budget(failure: &Failure) -> bool {
+    let spent = ["run-tokens", "run-input-tokens", "run-output-tokens", "run-usd-micros", "run-tool-calls"];
+    matches!(failure, Failure::Limit(hit) if spent.contains(&hit.quota.as_str()))
+}
+
+/// Whether running the same again can end otherwise. What was refused, or was more than a pool holds, is so again.
+fn may_end_otherwise(failure: &Failure) -> bool {
+    match failure {
+        Failure::Failed(_) | Failure::Trapped(_) | Failure::Host(_) | Failure::NotFound(_) => true,
+        Failure::Limit(hit) => !hit.quota.starts_with("run-") && !hit.quota.starts_with("agent-"),
+        Failure::Denied(_)
+        | Failure::InvalidArguments(_)
+        | Failure::Cancelled
+        | Failure::Unrunnable(_)
+        | Failure::Unrecorded(_) => false,
+    }
 }
 
 fn timed_out(limit: std::time::Duration) -> Failure {
@@ -298,15 +482,10 @@ fn timed_out(limit: std::time::Duration) -> Failure {
     Failure::Limit(LimitHit { quota: "agent-time-ms".into(), limit: ms, used: ms })
 }
 
-/// Whether an answer satisfies the schema the script gave.
+/// The answer, if it has the shape the script gave.
 fn fits(answer: Json, options: &AgentOptions) -> Result<Json, Failure> {
-    let Some((_, schema)) = &options.schema else { return Ok(answer) };
-    let value = answer.read().map_err(|e| Failure::Failed(e.to_string()))?;
-    match schema.validate(&value) {
-        Ok(()) => Ok(answer),
-        Err(error) => Err(Failure::Failed(format!(
-            "the answer does not satisfy the schema at {:?}: {error}",
-            error.instance_path().to_string()
-        ))),
+    match &options.schema {
+        Some(shape) => shape.hold(answer),
+        None => Ok(answer),
     }
 }

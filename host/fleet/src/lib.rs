@@ -3,9 +3,13 @@
 //! and no WebAssembly is named here.
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod drive;
 pub mod excerpt;
+pub mod model;
 pub mod options;
+pub mod provider;
+pub mod shape;
 pub mod stop;
 pub mod watch;
 

@@ -1,13 +1,17 @@
 //! The options of `agent()`, parsed once. The engine checks them for the script's author; this is the check that counts,
 //! since an engine is a guest. What this version cannot honour is refused, never silently dropped.
 
+use crate::shape::Shape;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
-use vespiary_kernel::capability::{Capability, ToolPattern};
+use vespiary_kernel::account::Ceiling;
+use vespiary_kernel::capability::Capability;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{PluginName, ToolName};
 use vespiary_kernel::json::Json;
+use vespiary_kernel::pattern::ToolPattern;
+use vespiary_kernel::principal::Isolation;
 use vespiary_kernel::script::Rejection;
 
 /// As a script writes them.
@@ -23,16 +27,79 @@ struct Written {
     tools: Option<Vec<String>>,
     allow: Option<Vec<Capability>>,
     deny: Option<Vec<Capability>>,
-    // Hints for a model; a component agent has none, so they change nothing.
-    #[serde(rename = "model")]
-    _model: Option<String>,
-    #[serde(rename = "effort")]
-    _effort: Option<String>,
+    // A component agent has no model, so for one these change nothing.
+    model: Option<String>,
+    effort: Option<String>,
     isolation: Option<Value>,
-    quota: Option<Value>,
+    quota: Option<Spending>,
     deps: Option<Value>,
-    retry: Option<Value>,
-    priority: Option<Value>,
+    retry: Option<Again>,
+    priority: Option<Priority>,
+}
+
+/// What an agent may use, as a script writes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Spending {
+    tool_calls: Option<u64>,
+    cpu_time_ms: Option<u64>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    usd: Option<f64>,
+    bytes_written: Option<u64>,
+    files_written: Option<u64>,
+    http_requests: Option<u64>,
+}
+
+/// How often an agent that failed is run again, as a script writes it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Again {
+    Retries(u32),
+    Attempts(Attempts),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attempts {
+    attempts: u32,
+    #[serde(default)]
+    backoff: u64,
+}
+
+/// Who is started first, of those that wait, and given up last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Last.
+    Low,
+    /// Unless something is said.
+    #[default]
+    Normal,
+    /// First.
+    High,
+}
+
+/// How often an agent that failed is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// How often it is run at most.
+    pub attempts: u32,
+    /// The wait before the second; each next one is twice as long.
+    pub backoff: Duration,
+}
+
+/// The most attempts, and the longest first wait, milliseconds.
+const ATTEMPTS_MAX: u32 = 6;
+const BACKOFF_MS_MAX: u64 = 60_000;
+
+/// Who does an agent's work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Brain {
+    /// An agent plugin.
+    Component(PluginName),
+    /// A model, by the name the script gave, if it gave one.
+    Model(Option<String>),
 }
 
 /// What an agent is to be, checked.
@@ -42,14 +109,24 @@ pub struct AgentOptions {
     pub label: String,
     /// The phase it belongs to.
     pub phase: Option<String>,
-    /// The agent plugin.
-    pub agent_type: PluginName,
+    /// Who does the work.
+    pub brain: Brain,
+    /// How much a model is to think.
+    pub effort: Option<String>,
+    /// How often it is run.
+    pub retry: Retry,
+    /// When it is started, among those that wait.
+    pub priority: Priority,
+    /// What it may use, beside what any agent may.
+    pub spending: Ceiling,
     /// What to do it to.
     pub context: Json,
-    /// The schema the answer must satisfy, and its checker.
-    pub schema: Option<(Json, jsonschema::Validator)>,
+    /// The shape the answer must have.
+    pub schema: Option<Shape>,
     /// How long it may take in all.
     pub timeout: Option<Duration>,
+    /// Where it writes.
+    pub isolation: Isolation,
     tools: Option<Vec<ToolPattern>>,
     allow: Option<Vec<Capability>>,
     deny: Vec<Capability>,
@@ -59,34 +136,35 @@ impl AgentOptions {
     /// Parse the options object; the error is what the script's `agent()` throws.
     pub fn parse(options: &Json) -> Result<Self, Rejection> {
         let written: Written = options.read().map_err(|e| invalid(format!("agent() options: {e}")))?;
-        let unsupported = [
-            ("isolation", written.isolation.is_some()),
-            ("quota", written.quota.is_some()),
-            ("deps", written.deps.is_some()),
-            ("retry", written.retry.is_some()),
-            ("priority", written.priority.is_some()),
-        ];
-        if let Some((name, _)) = unsupported.iter().find(|(_, given)| *given) {
+        if written.deps.is_some() {
             return Err(reject(
                 "unsupported",
-                format!("agent() option {name:?} is not supported by this version; remove it"),
+                "agent() option \"deps\" is not supported by this version; await instead",
             ));
         }
-        let Some(agent_type) = written.agent_type else {
-            let message = "agent() without agentType asks for a model, and this version has no model provider; \
-                           name a component agent, for example { agentType: 'secrets' }";
-            return Err(reject("no-provider", message));
+        let brain = match written.agent_type {
+            Some(name) => Brain::Component(name.parse().map_err(|e| invalid(format!("agentType: {e}")))?),
+            None => Brain::Model(written.model),
         };
-        let agent_type = agent_type.parse().map_err(|e| invalid(format!("agentType: {e}")))?;
+        let isolation = match &written.isolation {
+            None => Isolation::Shared,
+            Some(Value::String(word)) if word == "worktree" => Isolation::Worktree,
+            Some(other) => return Err(invalid(format!("isolation is {other}; the only one there is is 'worktree'"))),
+        };
         let schema = written.schema.map(checked_schema).transpose()?;
         let tools = written.tools.map(|tools| tools.iter().map(|t| pattern(t)).collect()).transpose()?;
         Ok(Self {
             label: written.label.unwrap_or_default(),
             phase: written.phase,
-            agent_type,
+            brain,
+            effort: written.effort,
+            retry: written.retry.map(retry).transpose()?.unwrap_or(Retry { attempts: 1, backoff: Duration::ZERO }),
+            priority: written.priority.unwrap_or_default(),
+            spending: written.quota.map(spending).transpose()?.unwrap_or_default(),
             context: written.context.unwrap_or_else(Json::null),
             schema,
             timeout: written.timeout.map(milliseconds).transpose()?,
+            isolation,
             tools,
             allow: written.allow,
             deny: written.deny.unwrap_or_default(),
@@ -123,9 +201,61 @@ impl AgentOptions {
             left.push(capability);
         }
         // Starting the agent is a call like any other, made in the agent's own name.
-        left.push(Capability::Tool(ToolPattern::One(ToolName::of_agent(&self.agent_type))));
+        left.push(Capability::Tool(ToolPattern::One(self.entry())));
         Ok(left)
     }
+
+    /// The tool that starts it.
+    pub fn entry(&self) -> ToolName {
+        match &self.brain {
+            Brain::Component(name) => ToolName::of_agent(name),
+            Brain::Model(_) => ToolName::of_model(),
+        }
+    }
+
+    /// What it is, for people and the record.
+    pub fn kind(&self) -> &str {
+        match &self.brain {
+            Brain::Component(name) => name.as_str(),
+            Brain::Model(_) => "model",
+        }
+    }
+}
+
+fn retry(again: Again) -> Result<Retry, Rejection> {
+    let (attempts, backoff) = match again {
+        Again::Retries(retries) => (retries.saturating_add(1), 0),
+        Again::Attempts(Attempts { attempts, backoff }) => (attempts, backoff),
+    };
+    if !(1..=ATTEMPTS_MAX).contains(&attempts) || backoff > BACKOFF_MS_MAX {
+        return Err(invalid(format!(
+            "retry is a number of retries from 0 to {}, or {{ attempts: 1 to {ATTEMPTS_MAX}, backoff: 0 to {BACKOFF_MS_MAX} }}",
+            ATTEMPTS_MAX - 1
+        )));
+    }
+    Ok(Retry { attempts, backoff: Duration::from_millis(backoff) })
+}
+
+fn spending(written: Spending) -> Result<Ceiling, Rejection> {
+    let dollars = |usd: f64| {
+        // A float to an integer saturates; what is negative or no number is refused first.
+        if usd.is_finite() && usd >= 0.0 {
+            Ok((usd * 1e6).floor() as u64)
+        } else {
+            Err(invalid(format!("quota.usd is {usd}")))
+        }
+    };
+    Ok(Ceiling {
+        tool_calls_max: written.tool_calls,
+        cpu_time_us_max: written.cpu_time_ms.map(|ms| ms.saturating_mul(1_000)),
+        input_tokens_max: written.input_tokens,
+        output_tokens_max: written.output_tokens,
+        usd_micros_max: written.usd.map(dollars).transpose()?,
+        bytes_written_max: written.bytes_written,
+        files_written_max: written.files_written,
+        http_requests_max: written.http_requests,
+        ..Ceiling::default()
+    })
 }
 
 /// How much of a capability a denial takes away.
@@ -138,12 +268,7 @@ enum Denies {
 /// What `denied` takes from `held`, if anything. Denying to write takes nothing from a reader; denying to read takes all from
 /// a writer, who reads too.
 fn denies(denied: &Capability, held: &Capability) -> Option<Denies> {
-    denied.meet(held).filter(|shared| shared.kind() == denied.kind())?;
-    let whole = match (denied, held) {
-        (Capability::Read(denied), Capability::Write(held)) => denied.contains(held),
-        (denied, held) => denied.covers(held),
-    };
-    Some(if whole { Denies::All } else { Denies::Part })
+    held.touches(denied).then(|| if denied.takes_all_of(held) { Denies::All } else { Denies::Part })
 }
 
 fn pattern(text: &str) -> Result<ToolPattern, Rejection> {
@@ -157,14 +282,8 @@ fn milliseconds(timeout: serde_json::Number) -> Result<Duration, Rejection> {
         .ok_or_else(|| invalid(format!("timeout is {timeout}; give whole milliseconds, at least 1")))
 }
 
-fn checked_schema(schema: Value) -> Result<(Json, jsonschema::Validator), Rejection> {
-    if !schema.is_object() {
-        return Err(invalid("schema is not a JSON Schema: it must be an object"));
-    }
-    let validator =
-        jsonschema::validator_for(&schema).map_err(|e| invalid(format!("schema is not a JSON Schema: {e}")))?;
-    let text = Json::of(&schema).map_err(|e| invalid(format!("schema: {e}")))?;
-    Ok((text, validator))
+fn checked_schema(schema: Value) -> Result<Shape, Rejection> {
+    Shape::new(schema).map_err(|why| invalid(format!("schema is not a JSON Schema that can be judged by: {why}")))
 }
 
 /// An exception for the script.
@@ -192,9 +311,14 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (options, part) in [
-            ("{}", "no model provider"),
-            (r#"{"agentType":"x","isolation":"worktree"}"#, "isolation"),
-            (r#"{"agentType":"x","retry":2}"#, "retry"),
+            (r#"{"agentType":"x","isolation":"container"}"#, "isolation"),
+            (r#"{"agentType":"x","isolation":true}"#, "isolation"),
+            (r#"{"agentType":"x","retry":9}"#, "retry"),
+            (r#"{"agentType":"x","retry":{"attempts":0}}"#, "retry"),
+            (r#"{"agentType":"x","deps":["a"]}"#, "deps"),
+            (r#"{"agentType":"x","quota":{"usd":-1}}"#, "usd"),
+            (r#"{"agentType":"x","quota":{"calls":1}}"#, "calls"),
+            (r#"{"agentType":"x","priority":"urgent"}"#, "urgent"),
             (r#"{"agentType":"x","colour":"red"}"#, "colour"),
             (r#"{"agentType":"x","timeout":-1}"#, "timeout"),
             (r#"{"agentType":"x","schema":{"type":"nonsense"}}"#, "schema"),

@@ -5,21 +5,25 @@ use crate::drive::{RunReport, Settings, Workflow, drive};
 use crate::stop::Stop;
 use crate::watch::Unwatched;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::{Ending, Failure, Outcome, Usage};
+use vespiary_kernel::change::merge::Clash;
+use vespiary_kernel::change::{Change, ChangeSet, Node};
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::{Event, RunError, RunStatus};
 use vespiary_kernel::grant::Grant;
-use vespiary_kernel::ids::{Digest, RunId, ToolName};
+use vespiary_kernel::ids::{AgentId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::plugin::{Manifest, Plugin};
-use vespiary_kernel::policy::{Policy, Question};
-use vespiary_kernel::ports::{Approver, BoxFuture, Catalog, Log, LogError, Runner, ScriptCell};
-use vespiary_kernel::principal::{Principal, RunLimits};
-use vespiary_kernel::quota::{Capacity, Pool};
-use vespiary_kernel::script::{Action, Completion, Request, ScriptError, State, Turn};
+use vespiary_kernel::plugin::{Manifest, Plugin, Trust};
+use vespiary_kernel::policy::{Answer, Policy};
+use vespiary_kernel::pool::{Capacity, Pool};
+use vespiary_kernel::ports::{Approver, Asked, BoxFuture, Catalog, Log, LogError, Runner, ScriptCell};
+use vespiary_kernel::principal::{Isolation, RunLimits};
+use vespiary_kernel::script::{Action, Budget, Completion, Request, ScriptError, State, Turn};
+use vespiary_kernel::worktree::{Taken, WorktreeError, Worktrees};
 
 /// What the fake script does with each batch of answers.
 type Script = Box<dyn FnMut(Vec<Completion>) -> Turn + Send>;
@@ -31,6 +35,7 @@ struct World {
     events: Mutex<Vec<Event>>,
     script: Mutex<Option<Script>>,
     order: Mutex<Vec<String>>,
+    wrote: Mutex<BTreeMap<AgentId, (usize, String)>>,
 }
 
 impl Log for World {
@@ -57,7 +62,7 @@ impl Catalog for World {
             _ => return None,
         };
         let text = format!("name='{}'\nversion='1'\nkind='{kind}'\ndescription='d'\n", tool.plugin());
-        Some(Arc::new(Plugin::new(Manifest::parse(&text).unwrap(), Digest::of(b"x")).unwrap()))
+        Some(Arc::new(Plugin::new(Manifest::parse(&text).unwrap(), Digest::of(b"x"), Trust::Added).unwrap()))
     }
 
     fn component(&self, _: &Digest) -> Option<Cow<'static, [u8]>> {
@@ -70,8 +75,35 @@ impl Catalog for World {
 }
 
 impl Approver for World {
-    fn ask<'a>(&'a self, _: &'a RunId, _: &'a Question) -> BoxFuture<'a, bool> {
-        Box::pin(async { false })
+    fn ask<'a>(&'a self, _: Asked<'a>) -> BoxFuture<'a, Answer> {
+        Box::pin(async { Answer::Nobody("nobody is here".into()) })
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").finish_non_exhaustive()
+    }
+}
+
+impl Worktrees for World {
+    /// An agent that was told to `write N:TEXT` has put TEXT into line N of a file.
+    fn take(&self, _: &RunId, agent: AgentId) -> Result<Taken, WorktreeError> {
+        let wrote = self.wrote.lock().unwrap().remove(&agent);
+        let Some((line, text)) = wrote else { return Ok(Taken::default()) };
+        if text == "lost" {
+            return Err(WorktreeError { agent, why: "the disk is gone".into() });
+        }
+        let base: Vec<String> = (0..10).map(|n| format!("{n}\n")).collect();
+        let mut new = base.clone();
+        new[line] = format!("{text}\n");
+        let file =
+            |content: &[u8]| Node::File { digest: Digest::of(content), bytes: content.len() as u64, executable: false };
+        let (old, new) = (base.concat().into_bytes(), new.concat().into_bytes());
+        let change = Change::new(Some(file(&old)), Some(file(&new))).unwrap();
+        let changes = ChangeSet::new([("f".parse().unwrap(), change)].into()).unwrap();
+        let contents = |content: Vec<u8>| [(Digest::of(&content), content.into())].into();
+        Ok(Taken { changes, written: contents(new), bases: contents(old) })
     }
 }
 
@@ -84,11 +116,15 @@ impl Runner for Hands {
             let task: serde_json::Value = admitted.arguments().read().unwrap();
             let prompt = task["prompt"].as_str().unwrap_or_default().to_owned();
             self.0.order.lock().unwrap().push(prompt.clone());
-            if prompt == "sleep" {
+            if let Some((line, text)) = prompt.strip_prefix("write ").and_then(|told| told.split_once(':')) {
+                assert_eq!(admitted.isolation(), Isolation::Worktree);
+                self.0.wrote.lock().unwrap().insert(admitted.agent(), (line.parse().unwrap(), text.to_owned()));
+            }
+            if prompt.contains("sleep") {
                 tokio::time::sleep(Duration::from_secs(3_600)).await;
             }
             let mut outcome = Outcome::refused(Failure::Failed("asked to".into()));
-            if prompt != "fail" {
+            if !prompt.contains("fail") {
                 outcome.ending = Ending::Done(Json::of(&prompt).unwrap());
             }
             outcome
@@ -109,11 +145,11 @@ impl ScriptCell for Cell {
         Box::pin(async move { Ok(Ok(meta)) })
     }
 
-    fn start<'a>(&'a mut self, _: &'a str, _: &'a Json) -> BoxFuture<'a, Result<Turn, Outcome>> {
-        self.step(Vec::new())
+    fn start<'a>(&'a mut self, _: &'a str, _: &'a Json, budget: Budget) -> BoxFuture<'a, Result<Turn, Outcome>> {
+        self.step(Vec::new(), budget.spent)
     }
 
-    fn step(&mut self, completions: Vec<Completion>) -> BoxFuture<'_, Result<Turn, Outcome>> {
+    fn step(&mut self, completions: Vec<Completion>, _: u64) -> BoxFuture<'_, Result<Turn, Outcome>> {
         let turn = (self.0)(completions);
         Box::pin(async move { Ok(turn) })
     }
@@ -124,8 +160,11 @@ impl ScriptCell for Cell {
 }
 
 fn agent(id: u64, prompt: &str) -> Request {
-    let options = Json::parse(r#"{"agentType":"worker"}"#).unwrap();
-    Request { id, action: Action::Agent { prompt: prompt.into(), options } }
+    let isolated = prompt.starts_with("write");
+    let options =
+        if isolated { r#"{"agentType":"worker","isolation":"worktree"}"# } else { r#"{"agentType":"worker"}"# };
+    let options = Json::parse(options).unwrap();
+    Request { id, action: Action::Agent { prompt: prompt.into(), options, status: false } }
 }
 
 /// A script that asks for all of `prompts` at once and returns the answers by id.
@@ -165,7 +204,7 @@ async fn run_in(
     stop: &Stop,
 ) -> (RunReport, Arc<World>) {
     let world = Arc::new(World { script: Mutex::new(Some(script)), ..world });
-    let capacity = Capacity { tools: 64, agents: 2_000, scripts: 2, running: 2_000 };
+    let capacity = Capacity::of_places(64, 2_000, 2, 2_000);
     let dispatcher = Dispatcher::new(
         world.clone(),
         world.clone(),
@@ -174,10 +213,11 @@ async fn run_in(
         Arc::new(Hands(world.clone())),
         world.clone(),
     );
-    let grant = Grant::of_run(["tool:*", "spawn:5000"].map(|c| c.parse().unwrap()));
-    let who = Principal::of_run("r".parse().unwrap(), "/".into(), grant, limits);
+    let grant = Grant::of_run(["tool:*", "spawn:5000", "write:."].map(|c| c.parse().unwrap()));
+    let who = dispatcher.start("r".parse().unwrap(), "/".into(), grant, limits);
     let workflow = Workflow { title: "t".into(), source: "s".into(), args: Json::null(), version: "0".into() };
-    let settings = Settings { agents_at_once: at_once, tools_at_once: 4 };
+    let settings =
+        Settings { agents_at_once: at_once, tools_at_once: 4, worktrees: Some(world.clone()), ..Settings::default() };
     let engine = "engine".parse().unwrap();
     let report = drive(&dispatcher, &who, &engine, &workflow, settings, Arc::new(Unwatched), stop).await;
     (report, world)
@@ -232,7 +272,7 @@ async fn an_unknown_agent_type_throws_and_names_what_there_is() {
         }
         assert!(!std::mem::replace(&mut asked, true));
         let options = Json::parse(r#"{"agentType":"wrker"}"#).unwrap();
-        let request = Request { id: 1, action: Action::Agent { prompt: String::new(), options } };
+        let request = Request { id: 1, action: Action::Agent { prompt: String::new(), options, status: false } };
         Turn { requests: vec![request], state: State::Waiting }
     });
     let (report, _) = run(script, 8, RunLimits::default(), &Stop::default()).await;
@@ -293,4 +333,55 @@ async fn a_run_that_cannot_be_recorded_ends_and_is_never_called_completed() {
         assert_eq!(report.status, RunStatus::Failed, "after {full_after} events");
         assert!(matches!(report.error, Some(RunError::Engine(Failure::Unrecorded(_)))), "{:?}", report.error);
     }
+}
+
+#[tokio::test]
+async fn what_isolated_agents_change_is_brought_together_and_what_clashes_is_told() {
+    let prompts = ["write 1:one", "write 8:eight", "ok", "write 1:uno", "write 5:lost"].map(str::to_owned).to_vec();
+    let (report, world) = run(all(prompts), 8, RunLimits::default(), &Stop::default()).await;
+    assert_eq!(answers(&report)[4], "5=null", "an agent whose changes are lost has not done its work");
+    let changed = report.changed.unwrap();
+    assert!(changed.changes.is_empty(), "{changed:?}");
+    assert_eq!((changed.conflicts[0].path.as_str(), changed.conflicts[0].kind), ("f", Clash::Lines));
+    assert_eq!(changed.conflicts[0].sides.len(), 3);
+    let events = world.events.lock().unwrap();
+    assert_eq!(events.iter().filter(|e| matches!(e, Event::AgentChanged { counted: true, .. })).count(), 3);
+    assert!(matches!(&events[events.len() - 2], Event::ChangesMerged { files: 0, conflicting: 1, .. }));
+}
+
+#[tokio::test]
+async fn changes_far_apart_become_one_file() {
+    let prompts = ["write 1:one", "write 8:eight", "write 1:one"].map(str::to_owned).to_vec();
+    let (report, world) = run(all(prompts), 8, RunLimits::default(), &Stop::default()).await;
+    let changed = report.changed.unwrap();
+    assert!(changed.conflicts.is_empty(), "{changed:?}");
+    let expected = "0\none\n2\n3\n4\n5\n6\n7\neight\n9\n";
+    let digest = Digest::of(expected.as_bytes());
+    assert_eq!(changed.changes.at("f").unwrap().after().unwrap().digest(), Some(&digest));
+    let events = world.events.lock().unwrap();
+    let Event::ChangesMerged { artifacts, .. } = &events[events.len() - 2] else { panic!() };
+    assert!(artifacts.iter().any(|a| a.digest == digest && a.content.as_deref() == Some(expected.as_bytes())));
+    assert!(artifacts.iter().any(|a| a.name == "changes.patch"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_or_stopped_agent_changed_is_kept_and_does_not_count() {
+    let stop = Stop::default();
+    let asker = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        asker.now();
+    });
+    let prompts = ["write 1:fail", "write 2:sleep"].map(str::to_owned).to_vec();
+    let (report, world) = run(all(prompts), 8, RunLimits::default(), &stop).await;
+    assert!(report.changed.is_none());
+    let events = world.events.lock().unwrap();
+    let kept = |event: &Event| matches!(event, Event::AgentChanged { counted: false, files: 1, .. });
+    assert_eq!(events.iter().filter(|event| kept(event)).count(), 2);
+    for at in events.iter().enumerate().filter(|(_, event)| kept(event)).map(|(at, _)| at) {
+        let Event::AgentChanged { agent, .. } = &events[at] else { panic!() };
+        let ends = |event: &Event| matches!(event, Event::AgentEnded { agent: ended, .. } if ended == agent);
+        assert!(events[at..].iter().any(ends), "it is recorded before the agent's end");
+    }
+    assert!(world.wrote.lock().unwrap().is_empty(), "no worktree is left");
 }

@@ -1,13 +1,16 @@
 //! The receipt. An `Admitted` is proof that a call was recorded, judged and given a place; a runner takes nothing else. Its
 //! constructor is private to this crate and used in `dispatch` alone, so no other code can make one.
 
+use crate::account::Account;
 use crate::dispatch::Nested;
-use crate::grant::Grant;
-use crate::ids::CallId;
+use crate::ids::{AgentId, CallId, RunId};
 use crate::json::Json;
 use crate::plugin::Plugin;
-use crate::quota::{Lease, Quota};
-use std::path::{Path, PathBuf};
+use crate::pool::Lease;
+use crate::principal::{Isolation, Principal};
+use crate::quota::Quota;
+use crate::scope::Scope;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A call that may run: once, with this scope and nothing else.
@@ -15,8 +18,8 @@ use std::sync::Arc;
 /// Reading one is open to every runner:
 ///
 /// ```
-/// use vespiary_kernel::{admit::Admitted, grant::Grant};
-/// fn scope(admitted: &Admitted) -> &Grant { admitted.scope() }
+/// use vespiary_kernel::{admit::Admitted, scope::Scope};
+/// fn scope(admitted: &Admitted) -> &Scope { admitted.scope() }
 /// ```
 ///
 /// Making one is not: neither by the constructor,
@@ -28,8 +31,8 @@ use std::sync::Arc;
 /// nor by naming its fields,
 ///
 /// ```compile_fail,E0451
-/// use vespiary_kernel::{admit::Admitted, grant::Grant};
-/// fn widen(admitted: Admitted, scope: Grant) -> Admitted { Admitted { scope, ..admitted } }
+/// use vespiary_kernel::{admit::Admitted, scope::Scope};
+/// fn widen(admitted: Admitted, scope: Scope) -> Admitted { Admitted { scope, ..admitted } }
 /// ```
 ///
 /// nor by copying one, which would let one permission pay for two calls.
@@ -41,29 +44,37 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Admitted {
     call: CallId,
+    who: Principal,
     plugin: Arc<Plugin>,
     local: Box<str>,
     arguments: Json,
-    scope: Grant,
-    root: PathBuf,
+    scope: Scope,
+    quota: Quota,
+    account: Arc<Account>,
     lease: Lease,
     nested: Option<Nested>,
 }
 
+/// What a receipt is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) call: CallId,
+    pub(crate) who: &'a Principal,
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) local: &'a str,
+    pub(crate) arguments: Json,
+    pub(crate) scope: Scope,
+    pub(crate) quota: Quota,
+    pub(crate) account: Arc<Account>,
+    pub(crate) lease: Lease,
+    /// The door through which an agent plugin asks for tools.
+    pub(crate) nested: Option<Nested>,
+}
+
 impl Admitted {
-    /// Sealed by the dispatcher. `nested` is the door through which an agent plugin asks for tools.
-    #[allow(clippy::too_many_arguments, reason = "a receipt lists all it was given; a builder could be left half full")]
-    pub(crate) fn seal(
-        call: CallId,
-        plugin: Arc<Plugin>,
-        local: &str,
-        arguments: Json,
-        scope: Grant,
-        root: &Path,
-        lease: Lease,
-        nested: Option<Nested>,
-    ) -> Self {
-        Self { call, plugin, local: local.into(), arguments, scope, root: root.into(), lease, nested }
+    /// Sealed by the dispatcher.
+    pub(crate) fn seal(parts: Parts<'_>) -> Self {
+        let Parts { call, who, plugin, local, arguments, scope, quota, account, lease, nested } = parts;
+        Self { call, who: who.clone(), plugin, local: local.into(), arguments, scope, quota, account, lease, nested }
     }
 
     /// The call's number in its run.
@@ -87,18 +98,38 @@ impl Admitted {
     }
 
     /// What the cell may hold.
-    pub fn scope(&self) -> &Grant {
+    pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
     /// The project directory on the host.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.who.run().root()
     }
 
-    /// The limits.
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        self.who.run().id()
+    }
+
+    /// Which agent asked.
+    pub fn agent(&self) -> AgentId {
+        self.who.agent()
+    }
+
+    /// Where its writes go.
+    pub fn isolation(&self) -> Isolation {
+        self.who.isolation()
+    }
+
+    /// The limits, as policy leaves them.
     pub fn quota(&self) -> &Quota {
-        &self.plugin.quota
+        &self.quota
+    }
+
+    /// What the call uses of what it, its agent and its run may use.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Take the receipt apart for running: the lease lives as long as the cell, the door goes into it.

@@ -1,8 +1,10 @@
 //! A call as it is asked for, and as it ended. Every ending is a value with a cause: a denial, a trap and a spent quota are
 //! outcomes like any other.
 
+use crate::account::{Account, Resource};
 use crate::ids::{CallId, Digest, ToolName};
 use crate::json::Json;
+use crate::observed::ReadSet;
 use crate::policy::Denial;
 use crate::quota::LimitHit;
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,8 @@ pub struct Outcome {
     pub artifacts: Vec<Artifact>,
     /// What it said, also when it failed afterwards.
     pub log: Vec<LogLine>,
+    /// What it saw of the files it was granted.
+    pub reads: ReadSet,
 }
 
 impl Outcome {
@@ -54,6 +58,7 @@ impl Outcome {
             usage: Usage::default(),
             artifacts: Vec::new(),
             log: Vec::new(),
+            reads: ReadSet::default(),
         }
     }
 
@@ -162,9 +167,72 @@ pub struct Usage {
     pub artifact_bytes: u64,
     /// Calls made through the dispatcher.
     pub tool_calls: u64,
+    /// Bytes written to files.
+    #[serde(default)]
+    pub bytes_written: u64,
+    /// Files, directories and links created.
+    #[serde(default)]
+    pub files_written: u64,
+    /// HTTP requests sent.
+    #[serde(default)]
+    pub http_requests: u64,
+    /// Bytes sent.
+    #[serde(default)]
+    pub http_bytes_out: u64,
+    /// Bytes received.
+    #[serde(default)]
+    pub http_bytes_in: u64,
+    /// Tokens sent to models.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Tokens received from models.
+    #[serde(default)]
+    pub output_tokens: u64,
+    /// What models cost, millionths of a US dollar.
+    #[serde(default)]
+    pub usd_micros: u64,
 }
 
 impl Usage {
+    /// Both together; of what is a peak, the higher.
+    #[must_use]
+    pub fn and(&self, other: &Usage) -> Self {
+        Self {
+            cpu_us: self.cpu_us + other.cpu_us,
+            wall_us: self.wall_us + other.wall_us,
+            memory_bytes_peak: self.memory_bytes_peak.max(other.memory_bytes_peak),
+            result_bytes: self.result_bytes + other.result_bytes,
+            log_bytes: self.log_bytes + other.log_bytes,
+            artifact_bytes: self.artifact_bytes + other.artifact_bytes,
+            tool_calls: self.tool_calls + other.tool_calls,
+            bytes_written: self.bytes_written + other.bytes_written,
+            files_written: self.files_written + other.files_written,
+            http_requests: self.http_requests + other.http_requests,
+            http_bytes_out: self.http_bytes_out + other.http_bytes_out,
+            http_bytes_in: self.http_bytes_in + other.http_bytes_in,
+            input_tokens: self.input_tokens + other.input_tokens,
+            output_tokens: self.output_tokens + other.output_tokens,
+            usd_micros: self.usd_micros + other.usd_micros,
+        }
+    }
+
+    /// The same, with what the call's account counted.
+    #[must_use]
+    pub(crate) fn with(self, account: &Account) -> Self {
+        Self {
+            tool_calls: account.used(Resource::ToolCalls),
+            bytes_written: account.used(Resource::BytesWritten),
+            files_written: account.used(Resource::FilesWritten),
+            http_requests: account.used(Resource::HttpRequests),
+            http_bytes_out: account.used(Resource::HttpBytesOut),
+            http_bytes_in: account.used(Resource::HttpBytesIn),
+            input_tokens: account.used(Resource::InputTokens),
+            output_tokens: account.used(Resource::OutputTokens),
+            usd_micros: account.used(Resource::UsdMicros),
+            ..self
+        }
+    }
+
     /// Microseconds of `duration`, saturating.
     pub fn micros(duration: Duration) -> u64 {
         u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

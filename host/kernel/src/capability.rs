@@ -1,20 +1,29 @@
-//! What may be done, in one textual form that is the same in flags, manifests, errors and the ledger. A capability here is
-//! only a claim about text: nothing in this file opens a path or knows what exists.
+//! What may be done, in one textual form that is the same in flags, policies, manifests, errors and the ledger. A capability
+//! here is only a claim about text: nothing in this file opens a path, resolves a name or knows what exists.
 //!
 //! | form | permits |
 //! |---|---|
-//! | `read:PATH` | reading files and directories at and below PATH |
-//! | `write:PATH` | the same, and creating, changing and removing them |
+//! | `read:PATH` | reading what PATH names and all below it |
+//! | `write:PATH` | the same, and creating, changing and removing it |
+//! | `net:[METHOD ]HOST[:PORT][/PATH*]` | HTTP requests there |
+//! | `env:NAME` | seeing that environment variable |
+//! | `secret:NAME@HOST` | sending that secret to that host, without seeing it |
 //! | `tool:PLUGIN.TOOL`, `tool:PLUGIN.*`, `tool:*` | calling that tool, all tools of a plugin, any tool |
+//! | `mcp:SERVER.TOOL`, `mcp:SERVER.*`, `mcp:*` | calling that tool of an MCP server |
+//! | `model:PROVIDER/MODEL`, `model:PROVIDER/*`, `model:*` | asking that model |
 //! | `spawn:N` | starting up to N agents |
+//! | `exec:PROGRAM` | running that host program, confined |
 //!
-//! PATH is a directory, relative to the run's project directory (`.` is the directory itself) or absolute.
+//! PATH is relative to the run's project directory (`.` is the directory itself) or absolute; see `path` for globs, and `net`
+//! for hosts.
 
-use crate::ids::{PluginName, ToolName};
+use crate::net::{NetPattern, SecretPattern};
+use crate::path::ScopePath;
+use crate::pattern::{McpPattern, ModelPattern, ToolPattern, VariableName};
+use crate::program::ProgramName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Text that is not a capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,42 +41,47 @@ pub enum Capability {
     Read(ScopePath),
     /// `write:PATH`; includes reading.
     Write(ScopePath),
+    /// `net:...`
+    Net(NetPattern),
+    /// `env:NAME`
+    Env(VariableName),
+    /// `secret:NAME@HOST`
+    Secret(SecretPattern),
     /// `tool:PATTERN`
     Tool(ToolPattern),
+    /// `mcp:PATTERN`
+    Mcp(McpPattern),
+    /// `model:PATTERN`
+    Model(ModelPattern),
     /// `spawn:N`
     Spawn(u32),
+    /// `exec:PROGRAM`
+    Exec(ProgramName),
 }
 
-/// A directory as a capability names it: `/`-separated, no `.` or `..` inside, no trailing slash; `.` alone is the project
-/// directory and `/` the whole file system.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ScopePath(Arc<str>);
-
-/// Which tools a `tool:` capability means.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ToolPattern {
-    /// `*`
-    Any,
-    /// `PLUGIN.*`
-    Plugin(PluginName),
-    /// `PLUGIN.TOOL`
-    One(ToolName),
-}
+/// The kinds, as written before the colon.
+const KINDS: &str = "read, write, net, env, secret, tool, mcp, model, spawn and exec";
 
 impl Capability {
     /// Whether whoever holds `self` may do all that `other` permits.
     pub fn covers(&self, other: &Capability) -> bool {
         match (self, other) {
             (Self::Read(a), Self::Read(b)) => a.contains(b),
-            (Self::Write(a), Self::Write(b) | Self::Read(b)) => a.contains(b),
+            (Self::Write(a), Self::Write(b)) => a.contains_writing(b),
+            (Self::Write(a), Self::Read(b)) => a.clone().for_reading().contains(b),
+            (Self::Net(a), Self::Net(b)) => a.covers(b),
+            (Self::Env(a), Self::Env(b)) => a == b,
+            (Self::Secret(a), Self::Secret(b)) => a.covers(b),
             (Self::Tool(a), Self::Tool(b)) => a.contains(b),
+            (Self::Mcp(a), Self::Mcp(b)) => a.contains(b),
+            (Self::Model(a), Self::Model(b)) => a.contains(b),
             (Self::Spawn(a), Self::Spawn(b)) => a >= b,
+            (Self::Exec(a), Self::Exec(b)) => a == b,
             _ => false,
         }
     }
 
-    /// The most that both permit, if they share anything. Directories nest or are apart, and so do tool patterns, so there
-    /// is always one answer.
+    /// The most that both permit, if they share anything.
     pub fn meet(&self, other: &Capability) -> Option<Capability> {
         if self.covers(other) {
             return Some(other.clone());
@@ -76,17 +90,71 @@ impl Capability {
             return Some(self.clone());
         }
         match (self, other) {
-            // Neither covers the other: the reader holds the deeper path, the writer the shallower, or the reverse.
-            (Self::Read(r), Self::Write(w)) | (Self::Write(w), Self::Read(r)) => {
-                r.contains(w).then(|| Self::Read(w.clone()))
+            (Self::Write(a), Self::Write(b)) => a.meet(b).map(Self::Write),
+            (Self::Read(a) | Self::Write(a), Self::Read(b) | Self::Write(b)) => {
+                a.meet(b).map(|path| Self::Read(path.for_reading()))
             }
+            (Self::Net(a), Self::Net(b)) => a.meet(b).map(Self::Net),
+            (Self::Secret(a), Self::Secret(b)) => a.meet(b).map(Self::Secret),
             _ => None,
+        }
+    }
+
+    /// Whether any part of what `other` permits is permitted by this. Reading `src` is part of writing `src`, and not the other
+    /// way.
+    pub fn touches(&self, other: &Capability) -> bool {
+        match (self, other) {
+            (Self::Read(a), Self::Read(b)) | (Self::Write(a), Self::Read(b) | Self::Write(b)) => a.overlaps(b),
+            _ => self.kind() == other.kind() && self.meet(other).is_some(),
+        }
+    }
+
+    /// Whether a rule that denies `rule` takes anything away from this. Denying to read takes from a writer too, who reads as
+    /// well; denying to write takes nothing from a reader; denying to start any agents takes the right to start one.
+    pub fn loses_to(&self, rule: &Capability) -> bool {
+        match (self, rule) {
+            (Self::Spawn(_), Self::Spawn(_)) => true,
+            _ => self.touches(rule),
+        }
+    }
+
+    /// What is left of this when each of `rules` is denied, parts of it aside: itself, a reader where it was a writer, or
+    /// nothing.
+    pub fn without_all(&self, rules: &[Capability]) -> Option<Capability> {
+        rules.iter().try_fold(self.clone(), |held, rule| match (&held, rule) {
+            (Self::Write(path), Self::Write(rule)) if rule.includes(path) => {
+                Some(Self::Read(path.clone().for_reading()))
+            }
+            (Self::Spawn(_), Self::Spawn(_)) => None,
+            (Self::Read(_), Self::Write(_)) => Some(held),
+            _ if rule.takes_all_of(&held) => None,
+            _ => Some(held),
+        })
+    }
+
+    /// Whether nothing is left of `held` when this is denied. Denying to read takes all from a writer, who reads too; what is
+    /// hidden needs no naming to be denied.
+    pub fn takes_all_of(&self, held: &Capability) -> bool {
+        match (self, held) {
+            (Self::Read(rule), Self::Read(path) | Self::Write(path)) | (Self::Write(rule), Self::Write(path)) => {
+                rule.includes(path)
+            }
+            _ => self.covers(held),
         }
     }
 
     /// Whether holding it lets a call change something outside its cell.
     pub fn has_effects(&self) -> bool {
-        matches!(self, Self::Write(_))
+        match self {
+            Self::Write(_) | Self::Exec(_) | Self::Mcp(_) => true,
+            Self::Net(net) => net.method.as_ref().is_none_or(|method| !matches!(method.as_str(), "GET" | "HEAD")),
+            _ => false,
+        }
+    }
+
+    /// Whether holding it reaches beyond cells and the project's files: what a locked policy keeps to itself.
+    pub fn reaches_out(&self) -> bool {
+        matches!(self, Self::Net(_) | Self::Env(_) | Self::Secret(_) | Self::Mcp(_) | Self::Model(_) | Self::Exec(_))
     }
 
     /// The kind, as written before the colon.
@@ -94,108 +162,31 @@ impl Capability {
         match self {
             Self::Read(_) => "read",
             Self::Write(_) => "write",
+            Self::Net(_) => "net",
+            Self::Env(_) => "env",
+            Self::Secret(_) => "secret",
             Self::Tool(_) => "tool",
+            Self::Mcp(_) => "mcp",
+            Self::Model(_) => "model",
             Self::Spawn(_) => "spawn",
-        }
-    }
-}
-
-impl ScopePath {
-    /// The text form, which is also the name under which a cell sees the directory.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether the path starts at the file system's root rather than at the project directory.
-    pub fn is_absolute(&self) -> bool {
-        self.0.starts_with('/')
-    }
-
-    /// Whether `other` is this directory or lies below it. Purely textual: a relative and an absolute path never contain
-    /// each other, whatever they name on disk.
-    pub fn contains(&self, other: &ScopePath) -> bool {
-        if self.is_absolute() != other.is_absolute() {
-            return false;
-        }
-        match &*self.0 {
-            "." | "/" => true,
-            own => other.0.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-        }
-    }
-}
-
-impl FromStr for ScopePath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Err("the path is empty; write '.' for the project directory".into());
-        }
-        if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '*' | '?' | '[' | '\\')) {
-            return Err(format!("a path cannot hold {bad:?}; name a directory, everything below it is included"));
-        }
-        let absolute = text.starts_with('/');
-        let mut parts = Vec::new();
-        for part in text.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => return Err("'..' is not allowed; name the directory itself".into()),
-                part => parts.push(part),
-            }
-        }
-        let joined = parts.join("/");
-        Ok(Self(match (absolute, joined.is_empty()) {
-            (true, _) => format!("/{joined}").into(),
-            (false, true) => ".".into(),
-            (false, false) => joined.into(),
-        }))
-    }
-}
-
-impl ToolPattern {
-    /// Whether every tool that `other` means is meant by this too.
-    pub fn contains(&self, other: &ToolPattern) -> bool {
-        match (self, other) {
-            (Self::Any, _) => true,
-            (Self::Plugin(a), Self::Plugin(b)) => a == b,
-            (Self::Plugin(a), Self::One(b)) => a.as_str() == b.plugin(),
-            (Self::One(a), Self::One(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for ToolPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        match text.strip_suffix(".*") {
-            Some(plugin) => plugin.parse().map(Self::Plugin).map_err(|e| e.to_string()),
-            None => text.parse().map(Self::One).map_err(|e| e.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for ToolPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::Plugin(plugin) => write!(f, "{plugin}.*"),
-            Self::One(tool) => write!(f, "{tool}"),
+            Self::Exec(_) => "exec",
         }
     }
 }
 
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.kind())?;
         match self {
-            Self::Read(path) => write!(f, "read:{}", path.0),
-            Self::Write(path) => write!(f, "write:{}", path.0),
-            Self::Tool(pattern) => write!(f, "tool:{pattern}"),
-            Self::Spawn(n) => write!(f, "spawn:{n}"),
+            Self::Read(path) | Self::Write(path) => write!(f, "{path}"),
+            Self::Net(net) => write!(f, "{net}"),
+            Self::Env(name) => write!(f, "{name}"),
+            Self::Secret(secret) => write!(f, "{secret}"),
+            Self::Tool(pattern) => write!(f, "{pattern}"),
+            Self::Mcp(pattern) => write!(f, "{pattern}"),
+            Self::Model(pattern) => write!(f, "{pattern}"),
+            Self::Spawn(n) => write!(f, "{n}"),
+            Self::Exec(program) => write!(f, "{program}"),
         }
     }
 }
@@ -209,15 +200,28 @@ impl FromStr for Capability {
             return Err(refuse("write KIND:WHAT, for example read:src or tool:files.read".into()));
         };
         match kind {
-            "read" => rest.parse().map(Self::Read).map_err(refuse),
+            "read" => rest.parse().map(|path: ScopePath| Self::Read(path.for_reading())).map_err(refuse),
             "write" => rest.parse().map(Self::Write).map_err(refuse),
+            "net" => rest.parse().map(Self::Net).map_err(refuse),
+            "env" => rest.parse().map(Self::Env).map_err(refuse),
+            "secret" => rest.parse().map(Self::Secret).map_err(refuse),
             "tool" => rest.parse().map(Self::Tool).map_err(refuse),
+            "mcp" => rest.parse().map(Self::Mcp).map_err(refuse),
+            "model" => rest.parse().map(Self::Model).map_err(refuse),
+            "exec" => rest.parse().map(Self::Exec).map_err(|e| refuse(e.to_string())),
             "spawn" => {
-                let plain = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+                // One text for one number: no sign, and no zero in front.
+                let plain = rest == "0" || rest.starts_with(|c: char| ('1'..='9').contains(&c));
                 let n = if plain { rest.parse().ok() } else { None };
                 n.map(Self::Spawn).ok_or_else(|| refuse("spawn takes a whole number, for example spawn:10".into()))
             }
-            _ => Err(refuse("the kinds of this version are read, write, tool and spawn".into())),
+            other => {
+                let close = ["read", "write", "net", "env", "secret", "tool", "mcp", "model", "spawn", "exec"]
+                    .into_iter()
+                    .find(|kind| other.trim().eq_ignore_ascii_case(kind));
+                let hint = close.map(|kind| format!("; write {kind}:")).unwrap_or_default();
+                Err(refuse(format!("the kinds are {KINDS}, in lower case and without spaces{hint}")))
+            }
         }
     }
 }
@@ -238,6 +242,7 @@ impl From<Capability> for String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::path::tests::any_path;
     use proptest::prelude::*;
 
     fn cap(text: &str) -> Capability {
@@ -245,14 +250,28 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn any_capability() -> impl Strategy<Value = Capability> {
-        let path =
-            prop_oneof![Just(".".to_owned()), Just("/".to_owned()), "(/)?(a|b|ab)(/(a|b|ab)){0,2}".prop_map(|p| p),];
+        let net = prop_oneof![
+            Just("a.example"),
+            Just("*.example"),
+            Just("*"),
+            Just("GET a.example"),
+            Just("a.example:80"),
+            Just("a.example/v1/*"),
+            Just("POST *.example/v1/x"),
+            Just("127.0.0.1:*"),
+            Just("[10.0.0.0/8]"),
+            Just("10.0.0.1"),
+        ];
         prop_oneof![
-            path.clone().prop_map(|p| cap(&format!("read:{p}"))),
-            path.prop_map(|p| cap(&format!("write:{p}"))),
-            prop_oneof![Just("*"), Just("a.*"), Just("b.*"), Just("a.x"), Just("a.y"), Just("b.x")]
+            4 => any_path().prop_map(Capability::Read),
+            4 => any_path().prop_map(Capability::Write),
+            2 => net.prop_map(|n| cap(&format!("net:{n}"))),
+            2 => prop_oneof![Just("*"), Just("a.*"), Just("b.*"), Just("a.x"), Just("a.y"), Just("b.x")]
                 .prop_map(|t| cap(&format!("tool:{t}"))),
-            (0u32..5).prop_map(Capability::Spawn),
+            1 => prop_oneof![Just("mcp:*"), Just("mcp:a.*"), Just("mcp:a.X"), Just("model:a/*"), Just("model:a/b"),
+                Just("env:A"), Just("env:B"), Just("exec:make"), Just("secret:K@a.example"), Just("secret:K@*.example")]
+                .prop_map(cap),
+            1 => (0u32..5).prop_map(Capability::Spawn),
         ]
     }
 
@@ -273,7 +292,7 @@ pub(crate) mod tests {
             "read:",
             "read:../x",
             "read:a/../b",
-            "read:a*",
+            "read:a**",
             "read:a\0b",
             "write:a\\b",
             "READ:a",
@@ -284,7 +303,20 @@ pub(crate) mod tests {
             "spawn:+1",
             "spawn:",
             "spawn:99999999999",
-            "net:example.com",
+            "spawn:01",
+            "net:",
+            "net:https://example.com",
+            "env:",
+            "env:*",
+            "secret:KEY",
+            "secret:KEY@*",
+            "model:x",
+            "mcp:Server.x",
+            "exec:",
+            "exec:../x",
+            "exec:*",
+            " read:a",
+            "fetch:x",
         ] {
             let error = bad.parse::<Capability>().expect_err(bad).to_string();
             assert!(error.len() > bad.len() + 20, "{error} does not explain itself");
@@ -303,7 +335,42 @@ pub(crate) mod tests {
     fn meeting_a_writer_above_a_reader_gives_a_reader() {
         assert_eq!(cap("write:.").meet(&cap("read:src")), Some(cap("read:src")));
         assert_eq!(cap("read:.").meet(&cap("write:src")), Some(cap("read:src")));
+        assert_eq!(cap("write:a*").meet(&cap("read:*b")), Some(cap("read:*b & a*")));
         assert_eq!(cap("read:a").meet(&cap("read:b")), None);
+    }
+
+    #[test]
+    fn a_denial_takes_what_it_names_and_no_more() {
+        assert!(cap("write:.").loses_to(&cap("read:private")) && !cap("read:.").loses_to(&cap("write:.")));
+        assert!(cap("spawn:9").loses_to(&cap("spawn:1")) && !cap("tool:a.x").loses_to(&cap("read:.")));
+        let left = |held: &str, denied: &[&str]| {
+            let denied: Vec<_> = denied.iter().map(|d| cap(d)).collect();
+            cap(held).without_all(&denied).map(|left| left.to_string())
+        };
+        assert_eq!(left("write:out", &["write:."]).as_deref(), Some("read:out"));
+        assert_eq!(left("write:out", &["write:.", "read:out"]), None);
+        assert_eq!(
+            left("write:.", &["write:out"]).as_deref(),
+            Some("write:."),
+            "a part is a hole, which is the scope's"
+        );
+        assert_eq!(left("net:a.example", &["net:*"]), None);
+    }
+
+    #[test]
+    fn only_safe_methods_have_no_effects() {
+        for (text, effects) in [
+            ("net:GET a.example", false),
+            ("net:HEAD a.example", false),
+            ("net:a.example", true),
+            ("net:POST a.example", true),
+            ("exec:make", true),
+            ("mcp:a.b", true),
+            ("model:a/b", false),
+            ("read:.", false),
+        ] {
+            assert_eq!(cap(text).has_effects(), effects, "{text}");
+        }
     }
 
     proptest! {

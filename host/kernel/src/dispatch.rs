@@ -1,21 +1,26 @@
 //! The only door from a `ToolCall` to an `Outcome`: record, find, judge, lease, admit, run, record. Whoever can call a tool
 //! holds a `Dispatcher` and a `Principal`; there is no other way, for people, scripts or agents.
 
-use crate::admit::Admitted;
+use crate::account::{Account, Ceiling, Resource};
+use crate::admit::{Admitted, Parts};
 use crate::call::{Ending, Failure, Keep, Outcome, ToolCall, Usage};
 use crate::capability::Capability;
 use crate::event::{Event, Payload};
 use crate::grant::Grant;
-use crate::ids::{CallId, Digest, PluginName, ToolName};
+use crate::ids::{CallId, Digest, PluginName, RunId, ToolName};
 use crate::json::Json;
-use crate::plugin::{Kind, Plugin};
-use crate::policy::{Denial, Policy, Verdict};
-use crate::ports::{Approver, Catalog, Log, Runner, ScriptCell};
-use crate::principal::Principal;
-use crate::quota::{Berth, Lease, Meter, Pool};
-use crate::script::{Completion, ScriptError, Turn};
+use crate::model::ModelArguments;
+use crate::plugin::{Kind, Need, Plugin};
+use crate::policy::{Case, Denial, Policy, Verdict};
+use crate::pool::{Berth, Lease, Pool};
+use crate::ports::{Approver, Asked, Catalog, Log, Runner, ScriptCell};
+use crate::principal::{Isolation, Principal, RunLimits, SpawnRefused};
+use crate::program::ProgramArguments;
+use crate::scope::Scope;
+use crate::script::{Budget, Completion, ScriptError, Turn};
 use futures_util::StreamExt;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How many of one agent's requests are under way at once. More would not be faster: its tools share one task.
@@ -63,6 +68,54 @@ impl Dispatcher {
         &self.log
     }
 
+    /// The rules.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The person who starts a run over the project at `root` with `grant`, under the policy's ceilings: the only source of
+    /// authority in the run.
+    pub fn start(&self, id: RunId, root: PathBuf, grant: Grant, limits: RunLimits) -> Principal {
+        let (agent, run) = self.policy.limits(limits.agent, limits.run);
+        let agents_max = self.policy.agents_max(limits.agents_max);
+        Principal::of_run(id, root, grant, RunLimits { agents_max, agent, run })
+    }
+
+    /// A new agent of `who` that holds exactly `wanted`, or, when it names nothing, all that `who` holds but the right to start
+    /// agents. `who` must hold `spawn:1` or more, and the policy must leave it.
+    pub fn spawn(
+        &self,
+        who: &Principal,
+        wanted: Option<&[Capability]>,
+        isolation: Isolation,
+    ) -> Result<Principal, SpawnRefused> {
+        self.spawn_within(who, wanted, isolation, &Ceiling::default())
+    }
+
+    /// The same for an agent that may use no more than `most`.
+    pub fn spawn_within(
+        &self,
+        who: &Principal,
+        wanted: Option<&[Capability]>,
+        isolation: Isolation,
+        most: &Ceiling,
+    ) -> Result<Principal, SpawnRefused> {
+        let one = Capability::Spawn(1);
+        if !who.grant().covers(&one) {
+            return Err(SpawnRefused::Denied(Denial::missing(&one, who.grant())));
+        }
+        if !self.policy.effective(who.grant()).covers(&one) {
+            let hint = "the policy lets nobody here start agents; `vespiary policy show` says where".into();
+            let rule = Some("the policy on spawn".into());
+            return Err(SpawnRefused::Denied(Denial { hint, rule, ..Denial::missing(&one, who.grant()) }));
+        }
+        let grant = match wanted {
+            Some(wanted) => who.grant().attenuate(wanted).map_err(SpawnRefused::Denied)?,
+            None => who.grant().without_spawn(),
+        };
+        who.child(grant, isolation, most)
+    }
+
     /// Take one call through the door. Every end is an outcome, and every outcome is recorded; dropping the future ends the
     /// cell and records the call as cancelled.
     pub async fn dispatch(self: &Arc<Self>, who: &Principal, call: ToolCall) -> Outcome {
@@ -72,7 +125,12 @@ impl Dispatcher {
             Err(failure) => return Outcome::refused(failure),
         };
         let outcome = match self.admit(who, &mut open, &call, Want::Call).await {
-            Ok(admitted) => self.runner.run(admitted).await,
+            Ok(admitted) => {
+                let account = Arc::clone(admitted.account());
+                let mut outcome = self.runner.run(admitted).await;
+                outcome.usage = outcome.usage.with(&account);
+                outcome
+            }
             Err(failure) => Outcome::refused(failure),
         };
         open.close(outcome, keep)
@@ -120,6 +178,9 @@ impl Dispatcher {
                 call.tool, plugin.name
             )));
         }
+        if !plugin.kind.is_component() && call.tool.local() != ToolName::AGENT_ENTRY {
+            return Err(Failure::NotFound(format!("{} is part of the host; its only tool is {0}.run", plugin.name)));
+        }
         if plugin.kind == Kind::Agent && call.tool.local() != ToolName::AGENT_ENTRY {
             return Err(Failure::NotFound(format!(
                 "{} is an agent; its only tool is {}.run",
@@ -130,44 +191,70 @@ impl Dispatcher {
             let hint = "an agent cannot start agents; have the script start them".into();
             return Err(Failure::Denied(Denial { hint, ..Denial::missing(&Capability::Spawn(1), who.grant()) }));
         }
-        let scope = self.judge(who, &call.tool, &plugin).await?;
+        let extra = needs_of_call(&plugin, &call.arguments, who.grant())?;
+        let scope = self.judge(who, &call.tool, &call.arguments, &plugin, &extra).await?;
         open.decided = Some((plugin.digest, scope.clone()));
+        let quota = self.policy.quota(&plugin.quota);
+        let account = Account::of_call(who.account(), &quota);
+        if let Some(hit) = account.spent(Resource::CpuTime) {
+            return Err(Failure::Limit(hit));
+        }
         if scope.has_effects() {
-            let admitted = Event::CallAdmitted { call: open.call, component: plugin.digest, scope: scope.clone() };
+            let admitted = Event::CallAdmitted {
+                call: open.call,
+                component: plugin.digest,
+                scope: scope.grant().clone(),
+                except: scope.holes().to_vec(),
+            };
             self.log.append(who.run().id(), admitted).map_err(|e| Failure::Unrecorded(e.to_string()))?;
             self.log.flushed().await.map_err(|e| Failure::Unrecorded(e.to_string()))?;
         }
         let (berth, nested) = match plugin.kind {
-            Kind::Tools => (Berth::Tool, None),
+            Kind::Tools | Kind::Program => (Berth::Tool, None),
             Kind::Engine => (Berth::Script, None),
-            Kind::Agent => (Berth::Agent, Some(Nested::new(self, who.within(scope.clone()), &plugin))),
+            Kind::Model => (Berth::Model, None),
+            Kind::Agent => {
+                (Berth::Agent, Some(Nested::new(self, who.within(scope.grant().clone()), Arc::clone(&account))))
+            }
         };
-        let lease = self.pool.lease(berth).await;
-        let root = who.run().root();
-        Ok(Admitted::seal(open.call, plugin, call.tool.local(), call.arguments.clone(), scope, root, lease, nested))
+        let memory_bytes = if berth == Berth::Model { 0 } else { quota.memory_bytes_max };
+        let lease = self.pool.lease(who.run().id(), berth, memory_bytes).await.map_err(Failure::Limit)?;
+        let (local, arguments) = (call.tool.local(), call.arguments.clone());
+        Ok(Admitted::seal(Parts {
+            call: open.call,
+            who,
+            plugin,
+            local,
+            arguments,
+            scope,
+            quota,
+            account,
+            lease,
+            nested,
+        }))
     }
 
-    async fn judge(&self, who: &Principal, tool: &ToolName, plugin: &Plugin) -> Result<Grant, Failure> {
+    async fn judge(
+        &self,
+        who: &Principal,
+        tool: &ToolName,
+        arguments: &Json,
+        plugin: &Plugin,
+        extra: &[Need],
+    ) -> Result<Scope, Failure> {
         // The engine is how a script runs at all; it holds nothing, so there is nothing to judge.
         if plugin.kind == Kind::Engine {
-            return Ok(Grant::none());
+            return Ok(Scope::none());
         }
-        match self.policy.judge(tool, who.grant(), plugin) {
+        match self.policy.judge(Case { tool, grant: who.grant(), plugin, extra }) {
             Verdict::Allow(scope) => Ok(scope),
             Verdict::Deny(denial) => Err(Failure::Denied(denial)),
             Verdict::Ask(question, scope) => {
-                if self.approver.ask(who.run().id(), &question).await {
-                    return Ok(scope);
+                let asked = Asked { run: who.run().id(), agent: who.agent(), arguments, question: &question };
+                match question.denial(self.approver.ask(asked).await, who.grant()) {
+                    Some(denial) => Err(Failure::Denied(denial)),
+                    None => Ok(scope),
                 }
-                Err(Failure::Denied(Denial {
-                    needed: match question.scope.iter().next() {
-                        Some(_) => format!("a person's yes to {tool} with {}", question.scope),
-                        None => format!("a person's yes to {tool}"),
-                    },
-                    held: who.grant().to_string(),
-                    hint: "answer yes at a terminal, or run without the rule".into(),
-                    rule: Some(format!("ask {}", question.rule)),
-                }))
             }
         }
     }
@@ -189,7 +276,7 @@ struct OpenCall {
     log: Arc<dyn Log>,
     who: Principal,
     call: CallId,
-    decided: Option<(Digest, Grant)>,
+    decided: Option<(Digest, Scope)>,
     closed: bool,
 }
 
@@ -211,8 +298,16 @@ impl OpenCall {
             Ending::Failed(failure) => (None, Some(failure.clone())),
         };
         let artifacts = outcome.artifacts.clone();
+        let except = scope.as_ref().map(|scope| scope.holes().to_vec()).unwrap_or_default();
+        let scope = scope.map(|scope| scope.grant().clone());
+        let usage = outcome.usage;
+        let reads = match outcome.reads.observations.is_empty() {
+            true => None,
+            // Every part of a read set has a form in JSON.
+            false => Json::of(&outcome.reads).ok().map(Payload::Value),
+        };
         let ended =
-            Event::CallEnded { call: self.call, component, scope, value, failure, usage: outcome.usage, artifacts };
+            Event::CallEnded { call: self.call, component, scope, except, value, failure, reads, usage, artifacts };
         self.log.append(self.who.run().id(), ended)
     }
 }
@@ -226,6 +321,29 @@ impl Drop for OpenCall {
     }
 }
 
+/// What a call needs because of what it asks for: the program to run, which may see the variables that its caller may; the model
+/// to ask.
+///
+/// # Errors
+/// Arguments by which that cannot be told.
+pub fn needs_of_call(plugin: &Plugin, arguments: &Json, grant: &Grant) -> Result<Vec<Need>, Failure> {
+    let need =
+        |capability, reason: &str, optional| Need { capability, reason: reason.into(), tools: Vec::new(), optional };
+    match plugin.kind {
+        Kind::Tools | Kind::Agent | Kind::Engine => Ok(Vec::new()),
+        Kind::Program => {
+            let arguments = ProgramArguments::read(arguments).map_err(Failure::InvalidArguments)?;
+            let variables = grant.iter().filter(|held| matches!(held, Capability::Env(_)));
+            let program = need(Capability::Exec(arguments.program().clone()), "the program to run", false);
+            Ok([program].into_iter().chain(variables.map(|held| need(held.clone(), "passed on", true))).collect())
+        }
+        Kind::Model => {
+            let arguments = ModelArguments::read(arguments).map_err(Failure::InvalidArguments)?;
+            Ok(vec![need(Capability::Model(arguments.model.pattern().clone()), "the model to ask", false)])
+        }
+    }
+}
+
 fn payload(value: &Json, keep: Keep) -> Payload {
     match keep {
         Keep::Value => Payload::Value(value.clone()),
@@ -233,28 +351,22 @@ fn payload(value: &Json, keep: Keep) -> Payload {
     }
 }
 
-/// An agent plugin's way to the door: its own grant, and a count of its calls.
+/// An agent plugin's way to the door: its own grant, and the account that counts its calls.
 pub struct Nested {
     dispatcher: Arc<Dispatcher>,
     who: Principal,
-    calls: Meter,
+    account: Arc<Account>,
 }
 
 impl fmt::Debug for Nested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Nested").field("who", &self.who).field("calls", &self.calls).finish_non_exhaustive()
+        f.debug_struct("Nested").field("who", &self.who).field("account", &self.account).finish_non_exhaustive()
     }
 }
 
 impl Nested {
-    fn new(dispatcher: &Arc<Dispatcher>, who: Principal, plugin: &Plugin) -> Self {
-        let calls = Meter::new("tool-calls", plugin.quota.tool_calls_max);
-        Self { dispatcher: Arc::clone(dispatcher), who, calls }
-    }
-
-    /// Calls made so far.
-    pub fn calls(&self) -> u64 {
-        self.calls.used()
+    fn new(dispatcher: &Arc<Dispatcher>, who: Principal, account: Arc<Account>) -> Self {
+        Self { dispatcher: Arc::clone(dispatcher), who, account }
     }
 
     /// Dispatch `requests`, each as a call of its own, and answer in their order. The agent's place to run is given back
@@ -275,7 +387,7 @@ impl Nested {
     }
 
     async fn one(&self, tool: String, arguments: String) -> Outcome {
-        if let Err(hit) = self.calls.take(1) {
+        if let Err(hit) = self.account.take(Resource::ToolCalls, 1) {
             return Outcome::refused(Failure::Limit(hit));
         }
         let invalid = |why: String| Outcome::refused(Failure::InvalidArguments(why));
@@ -313,19 +425,19 @@ impl Session {
     }
 
     /// Run the script until it waits or ends.
-    pub async fn start(&mut self, source: &str, args: &Json) -> Result<Turn, Failure> {
-        self.cell.start(source, args).await.map_err(cause)
+    pub async fn start(&mut self, source: &str, args: &Json, budget: Budget) -> Result<Turn, Failure> {
+        self.cell.start(source, args, budget).await.map_err(cause)
     }
 
-    /// Hand in answers and run on.
-    pub async fn step(&mut self, completions: Vec<Completion>) -> Result<Turn, Failure> {
-        self.cell.step(completions).await.map_err(cause)
+    /// Hand in answers, with the tokens that models have cost the run by now, and run on.
+    pub async fn step(&mut self, completions: Vec<Completion>, spent: u64) -> Result<Turn, Failure> {
+        self.cell.step(completions, spent).await.map_err(cause)
     }
 
     /// Record the session's end. The value itself belongs to the run, so only its digest is kept here.
     pub fn close(self, ending: Ending) -> Outcome {
         let usage: Usage = self.cell.usage();
-        let outcome = Outcome { call: None, ending, usage, artifacts: Vec::new(), log: Vec::new() };
+        let outcome = Outcome { ending, usage, ..Outcome::refused(Failure::Cancelled) };
         drop(self.cell);
         self.open.close(outcome, Keep::Digest)
     }

@@ -2,16 +2,18 @@
 //! variant may gain optional fields and is otherwise fixed.
 
 use crate::call::{Artifact, Failure, Usage};
+use crate::capability::Capability;
 use crate::grant::Grant;
 use crate::ids::{AgentId, CallId, Digest, ToolName};
 use crate::json::Json;
-use crate::script::ScriptError;
+use crate::script::{ScriptError, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// One fact about a run: `{"phase":{"title":"scan"}}`. The name is outside, because JSON that must survive byte for byte
 /// cannot pass through the buffer that a tag inside would need.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "most events are the large one; a box would cost each an allocation")]
 pub enum Event {
     /// Always first.
     RunStarted {
@@ -39,6 +41,15 @@ pub enum Event {
         /// The line.
         text: String,
     },
+    /// A claim was voted on.
+    ClaimJudged {
+        /// What was claimed, in the script's words.
+        claim: String,
+        /// What came of it.
+        verdict: Verdict,
+        /// What the voters said.
+        votes: Payload,
+    },
     /// An agent was given its grant.
     AgentStarted {
         /// Which.
@@ -63,6 +74,32 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
     },
+    /// An isolated agent came to its end having changed something in its worktree. Nothing of it is in the project.
+    AgentChanged {
+        /// Which.
+        agent: AgentId,
+        /// What it changed, as a change set.
+        changes: Payload,
+        /// How many paths.
+        files: u64,
+        /// Whether it is part of what the run comes to; what a failed agent changed is only kept.
+        counted: bool,
+        /// The patch, and every content that the change set names and that was not there before.
+        artifacts: Vec<Artifact>,
+    },
+    /// What the isolated agents of the run changed, as one. Nothing of it is in the project.
+    ChangesMerged {
+        /// What can be applied, as a change set.
+        changes: Payload,
+        /// How many paths.
+        files: u64,
+        /// What cannot, because agents disagree: a list of conflicts.
+        conflicts: Payload,
+        /// How many paths.
+        conflicting: u64,
+        /// The patch, and every content that came out of joining others.
+        artifacts: Vec<Artifact>,
+    },
     /// Somebody asked for a call. Recorded before anything is decided.
     CallIntended {
         /// Which.
@@ -82,6 +119,9 @@ pub enum Event {
         component: Digest,
         /// What the cell will hold.
         scope: Grant,
+        /// What is denied of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<Capability>,
     },
     /// A call ended, whatever way.
     CallEnded {
@@ -93,12 +133,18 @@ pub enum Event {
         /// What the cell held; none when it never existed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scope: Option<Grant>,
+        /// What was denied of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<Capability>,
         /// The value, when there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Payload>,
         /// The cause, when there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
+        /// What it saw of the files it was granted: an `observed::ReadSet`; none when it looked at none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reads: Option<Payload>,
         /// What it cost.
         usage: Usage,
         /// What it left.
@@ -116,6 +162,43 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<RunError>,
     },
+}
+
+/// What of an event may be long. One match for both, with no arm for the rest, so that no new event is forgotten where it is
+/// stored, weighed, verified or sent.
+macro_rules! contents {
+    ($event:expr, $slice:ident, $none:expr) => {
+        match $event {
+            Event::CallIntended { arguments, .. } => (vec![arguments], $none),
+            Event::ClaimJudged { votes, .. } => (vec![votes], $none),
+            Event::RunEnded { value, .. } => (value.into_iter().collect(), $none),
+            Event::CallEnded { value, reads, artifacts, .. } => {
+                (value.into_iter().chain(reads).collect(), artifacts.$slice())
+            }
+            Event::AgentChanged { changes, artifacts, .. } => (vec![changes], artifacts.$slice()),
+            Event::ChangesMerged { changes, conflicts, artifacts, .. } => {
+                (vec![changes, conflicts], artifacts.$slice())
+            }
+            Event::RunStarted { .. }
+            | Event::Phase { .. }
+            | Event::Log { .. }
+            | Event::AgentStarted { .. }
+            | Event::AgentEnded { .. }
+            | Event::CallAdmitted { .. } => (Vec::new(), $none),
+        }
+    };
+}
+
+impl Event {
+    /// Its JSON and its files: what a ledger may keep as blobs.
+    pub fn contents(&self) -> (Vec<&Payload>, &[Artifact]) {
+        contents!(self, as_slice, &[])
+    }
+
+    /// The same, to be moved.
+    pub fn contents_mut(&mut self) -> (Vec<&mut Payload>, &mut [Artifact]) {
+        contents!(self, as_mut_slice, &mut [])
+    }
 }
 
 /// JSON in a record: the value itself, or only what identifies it.
@@ -154,6 +237,8 @@ pub enum RunStatus {
     Failed,
     /// A person stopped it.
     Stopped,
+    /// It ended early, or agents of it did, because what the run may spend was spent.
+    OutOfBudget,
 }
 
 impl RunStatus {
@@ -165,6 +250,7 @@ impl RunStatus {
             Self::Degraded => "degraded",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
+            Self::OutOfBudget => "out-of-budget",
         }
     }
 }
@@ -184,7 +270,6 @@ pub enum RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capability::Capability;
 
     fn reads_back(event: Event) {
         let text = Json::of(&event).unwrap();
@@ -210,12 +295,28 @@ mod tests {
             tool: "files.read".parse().unwrap(),
             arguments: Payload::Value(value.clone()),
         });
+        let artifact = Artifact {
+            name: "changes.patch".into(),
+            media_type: "text/x-diff".into(),
+            digest: Digest::of(b"p"),
+            bytes: 1,
+            content: None,
+        };
+        reads_back(Event::ChangesMerged {
+            changes: Payload::Value(Json::parse(r#"{"a":{"after":"directory"}}"#).unwrap()),
+            files: 1,
+            conflicts: Payload::Value(Json::parse("[]").unwrap()),
+            conflicting: 0,
+            artifacts: vec![artifact],
+        });
         reads_back(Event::CallEnded {
             call: CallId(1),
             component: None,
             scope: Some(Grant::none()),
+            except: Vec::new(),
             value: Some(Payload::Value(value)),
             failure: Some(Failure::Cancelled),
+            reads: None,
             usage: Usage::default(),
             artifacts: Vec::new(),
         });

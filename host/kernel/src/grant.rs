@@ -59,7 +59,7 @@ impl Grant {
     /// Whether any part of what `capability` permits is permitted. Reading `src` is no part of writing `src`, though a
     /// writer of `src` may read it.
     pub fn touches(&self, capability: &Capability) -> bool {
-        self.0.iter().any(|held| held.meet(capability).is_some_and(|met| met.kind() == capability.kind()))
+        self.0.iter().any(|held| held.touches(capability))
     }
 
     /// The members, sorted.

@@ -127,6 +127,11 @@ impl ToolName {
     /// The tool by which an agent plugin is called.
     pub const AGENT_ENTRY: &'static str = "run";
 
+    /// The tool that asks a model.
+    pub fn of_model() -> Self {
+        Self("model.run".into())
+    }
+
     /// The entry of the agent plugin `plugin`.
     pub fn of_agent(plugin: &PluginName) -> Self {
         Self(format!("{plugin}.{}", Self::AGENT_ENTRY).into())

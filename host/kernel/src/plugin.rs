@@ -2,6 +2,7 @@
 
 use crate::capability::Capability;
 use crate::ids::{Digest, PluginName};
+use crate::pool::CELL_BYTES_MAX;
 use crate::quota::{Quota, QuotaRequest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +28,26 @@ pub enum Kind {
     Agent,
     /// Runs workflow scripts (`script-engine` world).
     Engine,
+    /// Runs host programs. Part of the host and no component; no manifest from outside can say so.
+    Program,
+    /// Asks a language model. Part of the host and no component; no manifest from outside can say so.
+    Model,
+}
+
+impl Kind {
+    /// Whether a component stands behind it; otherwise the host itself does.
+    pub fn is_component(self) -> bool {
+        !matches!(self, Self::Program | Self::Model)
+    }
+}
+
+/// How a plugin came to be here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Built into this program and pinned with it.
+    Bundled,
+    /// Added by somebody.
+    Added,
 }
 
 /// One thing the plugin declares it needs, and why.
@@ -40,6 +61,9 @@ pub struct Need {
     /// The tools that need it; all of them when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
+    /// It works without: whatever part of it is held is used, and none is no reason to refuse.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// What the author says of a tool. A hint for people and models; nothing is permitted because of it.
@@ -93,8 +117,9 @@ impl Manifest {
         if manifest.kind == Kind::Engine && !manifest.needs.is_empty() {
             faults.push("an engine holds no capability; remove its needs".to_owned());
         }
-        if let Err(more) = manifest.quota.applied_to(&Quota::default()) {
-            faults.extend(more);
+        faults.extend(manifest.quota.faults());
+        if manifest.kind != Kind::Program && manifest.quota.memory_bytes_max.is_some_and(|most| most > CELL_BYTES_MAX) {
+            faults.push(format!("memory-bytes-max is more than the {CELL_BYTES_MAX} that a cell can have"));
         }
         if faults.is_empty() { Ok(manifest) } else { Err(ManifestError::Faults(faults)) }
     }
@@ -113,6 +138,8 @@ pub struct Plugin {
     pub description: String,
     /// SHA-256 of the component.
     pub digest: Digest,
+    /// How it came to be here.
+    pub trust: Trust,
     /// Its limits for one call.
     pub quota: Quota,
     /// Annotations by tool name.
@@ -123,7 +150,7 @@ pub struct Plugin {
 
 impl Plugin {
     /// Bind a manifest to the component whose digest is `digest`.
-    pub fn new(manifest: Manifest, digest: Digest) -> Result<Self, ManifestError> {
+    pub fn new(manifest: Manifest, digest: Digest, trust: Trust) -> Result<Self, ManifestError> {
         let quota = manifest.quota.applied_to(&Quota::default()).map_err(ManifestError::Faults)?;
         Ok(Self {
             name: manifest.name,
@@ -131,6 +158,7 @@ impl Plugin {
             kind: manifest.kind,
             description: manifest.description,
             digest,
+            trust,
             quota,
             annotations: manifest.tools,
             needs: manifest.needs,
@@ -138,11 +166,8 @@ impl Plugin {
     }
 
     /// What the tool `local` needs.
-    pub fn needs_of<'a>(&'a self, local: &'a str) -> impl Iterator<Item = &'a Capability> {
-        self.needs
-            .iter()
-            .filter(move |need| need.tools.is_empty() || need.tools.iter().any(|t| t == local))
-            .map(|need| &need.capability)
+    pub fn needs_of<'a>(&'a self, local: &'a str) -> impl Iterator<Item = &'a Need> {
+        self.needs.iter().filter(move |need| need.tools.is_empty() || need.tools.iter().any(|t| t == local))
     }
 }
 
@@ -151,7 +176,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn plugin(manifest: &str) -> Plugin {
-        Plugin::new(Manifest::parse(manifest).unwrap(), Digest::of(b"component")).unwrap()
+        Plugin::new(Manifest::parse(manifest).unwrap(), Digest::of(b"component"), Trust::Bundled).unwrap()
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use crate::admit::Admitted;
 use crate::call::Outcome;
 use crate::event::Event;
-use crate::ids::{Digest, RunId, ToolName};
+use crate::ids::{AgentId, Digest, RunId, ToolName};
 use crate::json::Json;
 use crate::plugin::Plugin;
-use crate::policy::Question;
-use crate::script::{Completion, ScriptError, Turn};
+use crate::policy::{Answer, Question};
+use crate::script::{Budget, Completion, ScriptError, Turn};
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,10 +32,11 @@ pub trait ScriptCell: Send {
     fn check<'a>(&'a mut self, source: &'a str) -> BoxFuture<'a, Result<Result<Json, ScriptError>, Outcome>>;
 
     /// Run the script until it waits or ends. Call once.
-    fn start<'a>(&'a mut self, source: &'a str, args: &'a Json) -> BoxFuture<'a, Result<Turn, Outcome>>;
+    fn start<'a>(&'a mut self, source: &'a str, args: &'a Json, budget: Budget)
+    -> BoxFuture<'a, Result<Turn, Outcome>>;
 
-    /// Hand in answers and run on.
-    fn step(&mut self, completions: Vec<Completion>) -> BoxFuture<'_, Result<Turn, Outcome>>;
+    /// Hand in answers, with the tokens that models have cost the run by now, and run on.
+    fn step(&mut self, completions: Vec<Completion>, spent: u64) -> BoxFuture<'_, Result<Turn, Outcome>>;
 
     /// What the cell has used so far; the final outcome's usage when the session closes.
     fn usage(&self) -> crate::call::Usage;
@@ -73,8 +74,22 @@ pub trait Catalog: Send + Sync {
     fn names(&self) -> Vec<String>;
 }
 
+/// One call that waits for a person.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The run it belongs to.
+    pub run: &'a RunId,
+    /// Who would make it.
+    pub agent: AgentId,
+    /// What it would be called with. From a script, a model or a guest.
+    pub arguments: &'a Json,
+    /// What is asked.
+    pub question: &'a Question,
+}
+
 /// Asks a person.
 pub trait Approver: Send + Sync {
-    /// Whether the call may run. No person, no answer, or no time: no.
-    fn ask<'a>(&'a self, run: &'a RunId, question: &'a Question) -> BoxFuture<'a, bool>;
+    /// Whether the call may run. No person, no answer, or no time: nobody, and that is as good as no. Dropping the future
+    /// takes the question back.
+    fn ask<'a>(&'a self, asked: Asked<'a>) -> BoxFuture<'a, Answer>;
 }

@@ -1,6 +1,6 @@
 //! Who asks. A run is started once by a person; everybody else in it is a child that holds no more than its parent.
 
-use crate::capability::Capability;
+use crate::account::{Account, Ceiling, Limits, Resource};
 use crate::grant::Grant;
 use crate::ids::{AgentId, CallId, RunId};
 use crate::policy::Denial;
@@ -9,19 +9,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Limits that a whole run shares.
+/// Limits of a run and of each of its agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLimits {
     /// Agents ever started.
     pub agents_max: u64,
-    /// Calls ever dispatched.
-    pub calls_max: u64,
+    /// What each agent may use.
+    pub agent: Limits,
+    /// What the whole run may use.
+    pub run: Limits,
 }
 
 impl Default for RunLimits {
     fn default() -> Self {
-        Self { agents_max: 1_000, calls_max: 1_000_000 }
+        Self { agents_max: 1_000, agent: Limits::of_agent(), run: Limits::of_run() }
     }
+}
+
+/// Whether an agent's writes go into the project or into a layer of its own above it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Into the project.
+    #[default]
+    Shared,
+    /// Into the agent's own worktree, from which they come as a change set.
+    Worktree,
 }
 
 /// What all principals of one run share.
@@ -30,7 +42,8 @@ pub struct Run {
     id: RunId,
     root: PathBuf,
     agents: Meter,
-    calls: Meter,
+    account: Arc<Account>,
+    agent_limits: Limits,
     last_agent: AtomicU32,
     last_call: AtomicU64,
 }
@@ -53,12 +66,17 @@ impl Run {
 
     /// Calls dispatched so far.
     pub fn calls(&self) -> u64 {
-        self.calls.used()
+        self.account.used(Resource::ToolCalls)
+    }
+
+    /// What the run has used.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 }
 
-/// Somebody in a run, with what they hold. A principal never becomes another one but by [`Principal::spawn`], which only
-/// narrows:
+/// Somebody in a run, with what they hold. The dispatcher makes the first (`Dispatcher::start`) and every other one
+/// (`Dispatcher::spawn`), which only narrows:
 ///
 /// ```compile_fail,E0616
 /// use vespiary_kernel::{grant::Grant, principal::Principal};
@@ -69,6 +87,8 @@ pub struct Principal {
     run: Arc<Run>,
     agent: AgentId,
     grant: Grant,
+    account: Arc<Account>,
+    isolation: Isolation,
     inside: bool,
 }
 
@@ -84,40 +104,35 @@ pub enum SpawnRefused {
 }
 
 impl Principal {
-    /// The person who starts a run over the project at `root`, and the only source of authority in it.
-    pub fn of_run(id: RunId, root: PathBuf, grant: Grant, limits: RunLimits) -> Self {
+    /// The person who starts a run over the project at `root`, and the only source of authority in it. Crate-private: the
+    /// dispatcher holds `limits` to its policy first.
+    pub(crate) fn of_run(id: RunId, root: PathBuf, grant: Grant, limits: RunLimits) -> Self {
+        let account = Account::of_run(limits.run);
         let run = Run {
             id,
             root,
             agents: Meter::new("agents", limits.agents_max),
-            calls: Meter::new("calls", limits.calls_max),
+            account: Arc::clone(&account),
+            agent_limits: limits.agent,
             last_agent: AtomicU32::new(0),
             last_call: AtomicU64::new(0),
         };
-        Self { run: Arc::new(run), agent: AgentId::ROOT, grant, inside: false }
+        Self { run: Arc::new(run), agent: AgentId::ROOT, grant, account, isolation: Isolation::Shared, inside: false }
     }
 
-    /// A new agent that holds exactly `wanted`, or, when it names nothing, all that its parent holds but the right to start
-    /// agents. The parent must hold `spawn:1` or more.
-    pub fn spawn(&self, wanted: Option<&[Capability]>) -> Result<Principal, SpawnRefused> {
-        let one = Capability::Spawn(1);
-        if !self.grant.covers(&one) {
-            return Err(SpawnRefused::Denied(Denial::missing(&one, &self.grant)));
-        }
-        let grant = match wanted {
-            Some(wanted) => self.grant.attenuate(wanted).map_err(SpawnRefused::Denied)?,
-            None => self.grant.without_spawn(),
-        };
+    /// A new agent that holds `grant`, which must be part of this one's. Crate-private: the dispatcher judges first.
+    pub(crate) fn child(&self, grant: Grant, isolation: Isolation, most: &Ceiling) -> Result<Principal, SpawnRefused> {
         self.run.agents.take(1).map_err(SpawnRefused::Limit)?;
         let agent = AgentId(self.run.last_agent.fetch_add(1, Ordering::Relaxed) + 1);
-        Ok(Self { run: Arc::clone(&self.run), agent, grant, inside: false })
+        let account = Account::of_agent(&self.run.account, self.run.agent_limits.under(most));
+        Ok(Self { run: Arc::clone(&self.run), agent, grant, account, isolation, inside: false })
     }
 
     /// The same somebody as seen from inside its own cell, held to `scope`. Crate-private: only the dispatcher narrows a
     /// principal without asking it.
     pub(crate) fn within(&self, scope: Grant) -> Principal {
         debug_assert!(scope.iter().all(|c| self.grant.covers(c)), "a scope is always part of the grant");
-        Self { run: Arc::clone(&self.run), agent: self.agent, grant: scope, inside: true }
+        Self { grant: scope, inside: true, ..self.clone() }
     }
 
     /// Whether this is an agent asking from inside its cell, and not whoever started it.
@@ -125,9 +140,12 @@ impl Principal {
         self.inside
     }
 
-    /// Take the next call number, if the run may make another call.
+    /// Take the next call number, if another call may be made. What is asked for from inside a cell was counted where it
+    /// came out of it.
     pub(crate) fn next_call(&self) -> Result<CallId, LimitHit> {
-        self.run.calls.take(1)?;
+        if !self.inside {
+            self.account.take(Resource::ToolCalls, 1)?;
+        }
         Ok(CallId(self.run.last_call.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
@@ -139,6 +157,16 @@ impl Principal {
     /// Which agent; `AgentId::ROOT` for the run itself.
     pub fn agent(&self) -> AgentId {
         self.agent
+    }
+
+    /// What it has used: an agent's own account, or the run's.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// Where its writes go.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
     }
 
     /// What it holds.

@@ -1,123 +1,149 @@
-//! Limits, and holds on what is limited. A `Quota` bounds one call; a `Meter` counts what a run or agent has used; a `Pool`
-//! is the host's own capacity, from which a `Lease` takes a place before a cell starts and gives it back when dropped.
+//! The limits of one call, each with its default, its bounds and its name, in one table: manifests, policy files, refusals and
+//! the ledger all use these names. What a whole agent or run may use is in `account`; places on the host are in `pool`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+const HOUR_MS: u64 = 3_600_000;
 
-/// The limits of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// Time on a processor, host calls made on the guest's behalf included.
-    pub cpu_time_max: Duration,
-    /// Time from start to end, waiting included.
-    pub wall_time_max: Duration,
-    /// Linear memory of all the cell's memories together.
-    pub memory_bytes_max: u64,
-    /// Elements of all the cell's tables together.
-    pub table_elements_max: u64,
-    /// JSON text returned.
-    pub result_bytes_max: u64,
-    /// Log lines and standard output together.
-    pub log_bytes_max: u64,
-    /// Artifacts together.
-    pub artifact_bytes_max: u64,
-    /// Calls an agent plugin makes.
-    pub tool_calls_max: u64,
+/// Makes the quota, the request and everything that must know all rows from one table. A row is: field, unit of the request,
+/// name, default, least, most.
+macro_rules! quota {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty, $request:ident, $name:literal, $default:expr, $least:expr, $most:expr;)+) => {
+        /// The limits of one call.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct Quota {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        /// Changes to a quota, as manifests write them, or ceilings on one, as policies do: `memory-bytes-max = 1048576`. Times
+        /// are in milliseconds. Unset means: as it was.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+        pub struct QuotaRequest {
+            $($(#[doc = $doc])+ #[serde(skip_serializing_if = "Option::is_none")] pub $request: Option<u64>,)+
+        }
+
+        impl Default for Quota {
+            fn default() -> Self {
+                Self { $($field: Unit::of_number($default),)+ }
+            }
+        }
+
+        impl QuotaRequest {
+            /// `base` with these changes, or every value that lies outside its bounds.
+            pub fn applied_to(&self, base: &Quota) -> Result<Quota, Vec<String>> {
+                let faults = self.faults();
+                if !faults.is_empty() {
+                    return Err(faults);
+                }
+                Ok(Quota { $($field: self.$request.map_or(base.$field, Unit::of_number),)+ })
+            }
+
+            /// Every value that lies outside its bounds, in words.
+            pub fn faults(&self) -> Vec<String> {
+                let mut faults = Vec::new();
+                $(if let Some(value) = self.$request && !($least..=$most).contains(&value) {
+                    faults.push(format!("{}-max is {value}; it must lie between {} and {}", $name, $least, $most));
+                })+
+                faults
+            }
+
+            /// The lower of each pair: two ceilings in force together.
+            pub fn lower_of(&self, other: &QuotaRequest) -> QuotaRequest {
+                QuotaRequest { $($request: lower(self.$request, other.$request),)+ }
+            }
+        }
+
+        impl Quota {
+            /// The same, with nothing above `ceiling`.
+            pub fn under(&self, ceiling: &QuotaRequest) -> Quota {
+                Quota { $($field: ceiling.$request.map_or(self.$field, |most| self.$field.min(Unit::of_number(most))),)+ }
+            }
+
+            /// Every row: name, value in the unit its name ends with, and what it bounds.
+            pub fn rows(&self) -> Vec<(&'static str, u64, &'static str)> {
+                vec![$(($name, self.$field.number(), concat!($($doc),+).trim_ascii()),)+]
+            }
+        }
+    };
 }
 
-impl Default for Quota {
-    fn default() -> Self {
-        Self {
-            cpu_time_max: Duration::from_secs(10),
-            wall_time_max: Duration::from_secs(60),
-            memory_bytes_max: 128 * MIB,
-            table_elements_max: 20_000,
-            result_bytes_max: 4 * MIB,
-            log_bytes_max: 256 << 10,
-            artifact_bytes_max: 64 * MIB,
-            tool_calls_max: 10_000,
-        }
+quota! {
+    /// Time on a processor, host calls made on the guest's behalf included.
+    cpu_time_max: Duration, cpu_time_ms_max, "cpu-time-ms", 10_000, 1, HOUR_MS;
+    /// Time from start to end, waiting included.
+    wall_time_max: Duration, wall_time_ms_max, "wall-time-ms", 60_000, 1, 24 * HOUR_MS;
+    /// Time of one wait during which the cell neither computes nor is served by a tool.
+    idle_time_max: Duration, idle_time_ms_max, "idle-time-ms", 30_000, 1, 24 * HOUR_MS;
+    /// Linear memory of all the cell's memories together; of a host program, all memory of all its processes.
+    memory_bytes_max: u64, memory_bytes_max, "memory-bytes", 128 * MIB, 65_536, 65_536 * MIB;
+    /// Elements of all the cell's tables together.
+    table_elements_max: u64, table_elements_max, "table-elements", 20_000, 1, 20_000;
+    /// Instances a component may consist of.
+    instances_max: u64, instances_max, "instances", 32, 1, 256;
+    /// JSON text returned.
+    result_bytes_max: u64, result_bytes_max, "result-bytes", 4 * MIB, 4, 64 * MIB;
+    /// Log lines and standard output together.
+    log_bytes_max: u64, log_bytes_max, "log-bytes", 256 * KIB, 0, 64 * MIB;
+    /// Files and directories open at once.
+    open_files_max: u64, open_files_max, "open-files", 256, 0, 4_096;
+    /// Bytes written to files, and bytes by which files grew.
+    bytes_written_max: u64, bytes_written_max, "bytes-written", 256 * MIB, 0, 1u64 << 40;
+    /// Files, directories and links created.
+    files_written_max: u64, files_written_max, "files-written", 10_000, 0, 10_000_000;
+    /// HTTP requests sent.
+    http_requests_max: u64, http_requests_max, "http-requests", 1_000, 0, 10_000_000;
+    /// Bytes of HTTP requests, headers included.
+    http_bytes_out_max: u64, http_bytes_out_max, "http-bytes-out", 64 * MIB, 0, 1u64 << 40;
+    /// Bytes of HTTP responses, headers included.
+    http_bytes_in_max: u64, http_bytes_in_max, "http-bytes-in", 256 * MIB, 0, 1u64 << 40;
+    /// Artifacts together.
+    artifact_bytes_max: u64, artifact_bytes_max, "artifact-bytes", 64 * MIB, 0, 4_096 * MIB;
+    /// Calls an agent plugin makes.
+    tool_calls_max: u64, tool_calls_max, "tool-calls", 10_000, 0, 1_000_000;
+}
+
+/// A number with a unit, as the table writes it.
+trait Unit: Copy + Ord {
+    fn of_number(number: u64) -> Self;
+    fn number(self) -> u64;
+}
+
+impl Unit for u64 {
+    fn of_number(number: u64) -> Self {
+        number
+    }
+    fn number(self) -> u64 {
+        self
     }
 }
 
-/// Changes to a quota, as manifests and flags write them. Unset means the default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct QuotaRequest {
-    /// Milliseconds.
-    pub cpu_time_ms_max: Option<u64>,
-    /// Milliseconds.
-    pub wall_time_ms_max: Option<u64>,
-    /// Bytes.
-    pub memory_bytes_max: Option<u64>,
-    /// Elements.
-    pub table_elements_max: Option<u64>,
-    /// Bytes.
-    pub result_bytes_max: Option<u64>,
-    /// Bytes.
-    pub log_bytes_max: Option<u64>,
-    /// Bytes.
-    pub artifact_bytes_max: Option<u64>,
-    /// Calls.
-    pub tool_calls_max: Option<u64>,
+impl Unit for Duration {
+    fn of_number(ms: u64) -> Self {
+        Duration::from_millis(ms)
+    }
+    fn number(self) -> u64 {
+        u64::try_from(self.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
-impl QuotaRequest {
-    /// `base` with these changes, or every value that lies outside its bounds.
-    pub fn applied_to(&self, base: &Quota) -> Result<Quota, Vec<String>> {
-        let mut faults = Vec::new();
-        let mut pick = |name: &str, wanted: Option<u64>, default: u64, least: u64, most: u64| match wanted {
-            Some(value) if !(least..=most).contains(&value) => {
-                faults.push(format!("{name} is {value}; it must lie between {least} and {most}"));
-                default
-            }
-            Some(value) => value,
-            None => default,
-        };
-        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        let hour = 3_600_000;
-        let quota = Quota {
-            cpu_time_max: Duration::from_millis(pick(
-                "cpu-time-ms-max",
-                self.cpu_time_ms_max,
-                ms(base.cpu_time_max),
-                1,
-                hour,
-            )),
-            wall_time_max: Duration::from_millis(pick(
-                "wall-time-ms-max",
-                self.wall_time_ms_max,
-                ms(base.wall_time_max),
-                1,
-                24 * hour,
-            )),
-            memory_bytes_max: pick("memory-bytes-max", self.memory_bytes_max, base.memory_bytes_max, 65_536, 256 * MIB),
-            table_elements_max: pick("table-elements-max", self.table_elements_max, base.table_elements_max, 1, 20_000),
-            result_bytes_max: pick("result-bytes-max", self.result_bytes_max, base.result_bytes_max, 4, 64 * MIB),
-            log_bytes_max: pick("log-bytes-max", self.log_bytes_max, base.log_bytes_max, 0, 64 * MIB),
-            artifact_bytes_max: pick(
-                "artifact-bytes-max",
-                self.artifact_bytes_max,
-                base.artifact_bytes_max,
-                0,
-                4096 * MIB,
-            ),
-            tool_calls_max: pick("tool-calls-max", self.tool_calls_max, base.tool_calls_max, 0, 1_000_000),
-        };
-        if faults.is_empty() { Ok(quota) } else { Err(faults) }
+fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
 /// The limit that ended a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitHit {
-    /// The quota's name; its last part is the unit, for example `memory-bytes`, `cpu-time-ms`.
+    /// The quota's name; its last part is the unit, for example `memory-bytes`, `cpu-time-ms`. A limit that a whole agent or
+    /// run shares begins with `agent-` or `run-`.
     pub quota: String,
     /// The limit, in that unit.
     pub limit: u64,
@@ -127,7 +153,12 @@ pub struct LimitHit {
 
 impl fmt::Display for LimitHit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is limited to {}; the call used {}", self.quota, self.limit, self.used)
+        let who = match self.quota.split_once('-') {
+            Some(("run", _)) => "the run",
+            Some(("agent", _)) => "the agent",
+            _ => "the call",
+        };
+        write!(f, "{} is limited to {}; {who} used {}", self.quota, self.limit, self.used)
     }
 }
 
@@ -147,14 +178,16 @@ impl Meter {
 
     /// Take `amount`, or say what the limit is and leave the count as it was.
     pub fn take(&self, amount: u64) -> Result<(), LimitHit> {
-        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(amount).filter(|sum| *sum <= self.limit)
-        });
-        taken.map(drop).map_err(|used| LimitHit {
+        take_below(&self.used, self.limit, amount).map_err(|used| LimitHit {
             quota: self.name.into(),
             limit: self.limit,
-            used: used.saturating_add(amount),
+            used,
         })
+    }
+
+    /// Give back what was taken and not used.
+    pub fn give_back(&self, amount: u64) {
+        give_back(&self.used, amount);
     }
 
     /// What has been taken.
@@ -163,107 +196,23 @@ impl Meter {
     }
 }
 
-/// Which sort of cell takes a place. Each sort has places of its own, so that agents that wait for tools can never occupy
-/// the places their tools need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Berth {
-    /// A tool call.
-    Tool,
-    /// An agent plugin.
-    Agent,
-    /// A script's engine.
-    Script,
+/// Add `amount` unless the sum would pass `limit`; the error is what the sum would have been.
+pub(crate) fn take_below(used: &AtomicU64, limit: u64, amount: u64) -> Result<(), u64> {
+    let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+        used.checked_add(amount).filter(|sum| *sum <= limit)
+    });
+    taken.map(drop).map_err(|used| used.saturating_add(amount))
 }
 
-/// How many cells of each sort may be alive, and how many may compute at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capacity {
-    /// Tool cells alive.
-    pub tools: usize,
-    /// Agent cells alive.
-    pub agents: usize,
-    /// Script engines alive.
-    pub scripts: usize,
-    /// Cells that compute at the same time.
-    pub running: usize,
-}
-
-impl Capacity {
-    /// All cells that can be alive at once.
-    pub fn cells(&self) -> usize {
-        self.tools + self.agents + self.scripts
-    }
-}
-
-/// The host's places. First come, first served within each sort.
-#[derive(Debug, Clone)]
-pub struct Pool {
-    tools: Arc<Semaphore>,
-    agents: Arc<Semaphore>,
-    scripts: Arc<Semaphore>,
-    running: Arc<Semaphore>,
-}
-
-impl Pool {
-    /// A pool with `capacity` places, all free.
-    pub fn new(capacity: Capacity) -> Self {
-        let places = |n: usize| Arc::new(Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)));
-        Self {
-            tools: places(capacity.tools),
-            agents: places(capacity.agents),
-            scripts: places(capacity.scripts),
-            running: places(capacity.running),
-        }
-    }
-
-    /// Wait for a place to live and a place to run.
-    pub async fn lease(&self, berth: Berth) -> Lease {
-        let places = match berth {
-            Berth::Tool => &self.tools,
-            Berth::Agent => &self.agents,
-            Berth::Script => &self.scripts,
-        };
-        let place = take(places).await;
-        let running = take(&self.running).await;
-        Lease { running: Some(running), pool: Arc::clone(&self.running), _place: place }
-    }
-}
-
-async fn take(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    match Arc::clone(places).acquire_owned().await {
-        Ok(permit) => permit,
-        // Nothing closes these semaphores; were one closed, waiting for ever is the safe answer: no place, no cell.
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// A hold on one cell's place; dropping it returns the place.
-#[derive(Debug)]
-pub struct Lease {
-    running: Option<OwnedSemaphorePermit>,
-    pool: Arc<Semaphore>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Lease {
-    /// Stay alive without computing: others may run meanwhile.
-    pub fn park(&mut self) {
-        self.running = None;
-    }
-
-    /// Wait for a place to run again.
-    pub async fn resume(&mut self) {
-        if self.running.is_none() {
-            self.running = Some(take(&self.pool).await);
-        }
-    }
+pub(crate) fn give_back(used: &AtomicU64, amount: u64) {
+    // Never below zero, whatever a caller returns: what is not there cannot be given back.
+    let _ = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(amount)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SMALL: Capacity = Capacity { tools: 1, agents: 1, scripts: 1, running: 1 };
+    use std::sync::Arc;
 
     #[test]
     fn a_meter_is_never_passed_by_one_unit() {
@@ -275,24 +224,41 @@ mod tests {
         });
         assert_eq!((meter.used(), refused), (1_000, 1_000));
         assert_eq!(meter.take(2).unwrap_err(), LimitHit { quota: "tool-calls".into(), limit: 1_000, used: 1_002 });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_parked_agent_lets_its_tool_run() {
-        let pool = Pool::new(SMALL);
-        let mut agent = pool.lease(Berth::Agent).await;
-        let wait = Duration::from_secs(5);
-        assert!(tokio::time::timeout(wait, pool.lease(Berth::Tool)).await.is_err(), "the one running place was taken");
-        agent.park();
-        let tool = tokio::time::timeout(wait, pool.lease(Berth::Tool)).await.expect("the place was given back");
-        assert!(tokio::time::timeout(wait, agent.resume()).await.is_err());
-        drop(tool);
-        tokio::time::timeout(wait, agent.resume()).await.expect("dropping the lease returned the place");
+        meter.give_back(5_000);
+        assert_eq!(meter.used(), 0);
     }
 
     #[test]
     fn a_request_outside_its_bounds_is_named() {
-        let request = QuotaRequest { memory_bytes_max: Some(1 << 40), cpu_time_ms_max: Some(0), ..Default::default() };
+        let request = QuotaRequest { memory_bytes_max: Some(1 << 50), cpu_time_ms_max: Some(0), ..Default::default() };
         assert_eq!(request.applied_to(&Quota::default()).unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn a_ceiling_lowers_and_never_raises() {
+        let ceiling = QuotaRequest { wall_time_ms_max: Some(5), log_bytes_max: Some(u64::MAX), ..Default::default() };
+        let quota = Quota::default().under(&ceiling);
+        assert_eq!((quota.wall_time_max, quota.log_bytes_max), (Duration::from_millis(5), 256 * KIB));
+        let other = QuotaRequest { wall_time_ms_max: Some(9), cpu_time_ms_max: Some(1), ..Default::default() };
+        let both = ceiling.lower_of(&other);
+        assert_eq!((both.wall_time_ms_max, both.cpu_time_ms_max), (Some(5), Some(1)));
+    }
+
+    #[test]
+    fn every_row_lies_within_its_own_bounds() {
+        let rows = Quota::default().rows();
+        assert_eq!(rows.len(), 16);
+        for (name, value, what) in rows {
+            let text = format!("{name}-max = {value}");
+            let request: QuotaRequest = toml::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert!(request.faults().is_empty() && what.ends_with('.'), "{text} {what}");
+        }
+    }
+
+    #[test]
+    fn a_hit_says_whose_limit_it_was() {
+        let hit = |quota: &str| LimitHit { quota: quota.into(), limit: 1, used: 2 }.to_string();
+        assert!(hit("run-tool-calls").contains("the run used") && hit("agent-usd-micros").contains("the agent"));
+        assert!(hit("memory-bytes").contains("the call used"));
     }
 }

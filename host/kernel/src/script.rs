@@ -23,6 +23,8 @@ pub enum Action {
         prompt: String,
         /// The options object as the script wrote it.
         options: Json,
+        /// Whether the answer is an object that says how the agent ended, where it would be the value or `null`.
+        status: bool,
     },
     /// Call a tool; answered.
     Tool {
@@ -35,6 +37,36 @@ pub enum Action {
     Phase(String),
     /// A line for the log; not answered.
     Log(String),
+    /// A claim was voted on; not answered.
+    Verdict {
+        /// What was claimed, in the script's words.
+        claim: String,
+        /// What came of it.
+        verdict: Verdict,
+        /// What the voters said.
+        votes: Json,
+    },
+}
+
+/// What comes of voting on a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Enough voters affirmed it.
+    Verified,
+    /// Enough voters denied it.
+    Refuted,
+    /// Neither: voters disagreed, or did not answer.
+    Unverified,
+}
+
+/// What models may cost the run, in tokens sent and received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// None where the run has no limit.
+    pub total: Option<u64>,
+    /// Spent so far.
+    pub spent: u64,
 }
 
 /// The answer to one request.

@@ -11,7 +11,9 @@
 //! length is an unsigned 64-bit integer, big-endian. Lengths stand before everything whose length varies, so no two different
 //! records have the same bytes.
 
+use crate::verify::Break;
 use sha2::{Digest as _, Sha256};
+use vespiary_kernel::event::Event;
 use vespiary_kernel::ids::{Digest, RunId};
 
 const RUN: &[u8] = b"vespiary/run/1\0";
@@ -35,6 +37,49 @@ pub(crate) fn link(run: &RunId, seq: u64, previous: &Digest, time_us: i64, body:
     hash.update(time_us.to_be_bytes());
     counted(&mut hash, body);
     Digest::from_bytes(hash.finalize().into())
+}
+
+/// A chain on its way from the genesis to its head, recomputed link by link.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    /// The link of the last event.
+    pub(crate) at: Digest,
+    /// Its place.
+    pub(crate) seq: u64,
+}
+
+impl Chain {
+    pub(crate) fn of(run: &RunId) -> Self {
+        Self { at: genesis(run), seq: 0 }
+    }
+
+    /// The next event as it was found: its place, time, text and link.
+    pub(crate) fn link(
+        &mut self,
+        run: &RunId,
+        seq: u64,
+        time_us: i64,
+        body: &[u8],
+        hash: &[u8],
+    ) -> Result<Event, Break> {
+        let due = self.seq + 1;
+        let broken = |what: String, expected: String, found: String| Break { seq: due, what, expected, found };
+        if seq != due {
+            let what = format!("it is missing; the next one there is {seq}");
+            return Err(broken(what, format!("event {due}"), format!("event {seq}")));
+        }
+        let link = link(run, due, &self.at, time_us, body);
+        if link.as_bytes() != hash {
+            let what = "its text, time, place or hash is not what was recorded after the event before it".into();
+            let found =
+                <[u8; 32]>::try_from(hash).map_or("no hash".into(), |hash| Digest::from_bytes(hash).to_string());
+            return Err(broken(what, link.to_string(), found));
+        }
+        (self.at, self.seq) = (link, due);
+        serde_json::from_slice(body).map_err(|e| {
+            broken(format!("it is as written, but not an event: {e}"), "an event".into(), "other text".into())
+        })
+    }
 }
 
 fn counted(hash: &mut Sha256, bytes: &[u8]) {

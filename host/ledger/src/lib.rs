@@ -11,8 +11,10 @@
 //! | `writer` | the thread that turns a group of events into one transaction |
 //! | `ledger` | the handle that ties these together |
 //! | `reader`, `verify` | queries, and the proof that nothing was changed |
+//! | `bundle` | one run as one file, written and checked |
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 mod chain;
 pub mod ledger;
 mod queue;

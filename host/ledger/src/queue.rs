@@ -33,21 +33,19 @@ pub(crate) struct Entry {
 impl Entry {
     /// Roughly what it occupies in memory, in bytes.
     fn weight(&self) -> usize {
-        let payload = |p: &Payload| match p {
+        let (payloads, artifacts) = self.event.contents();
+        let values = payloads.into_iter().map(|payload| match payload {
             Payload::Value(json) => json.as_str().len(),
             Payload::Blob { .. } | Payload::Digest { .. } => 0,
-        };
-        let heap = match &self.event {
-            Event::CallIntended { arguments, .. } => payload(arguments),
-            Event::CallEnded { value, artifacts, .. } => {
-                let contents = artifacts.iter().filter_map(|a| a.content.as_ref()).map(|c| c.len());
-                value.as_ref().map_or(0, payload) + contents.sum::<usize>()
-            }
+        });
+        let files = artifacts.iter().filter_map(|artifact| artifact.content.as_ref()).map(|content| content.len());
+        let words = match &self.event {
             Event::RunStarted { args, .. } => args.as_str().len(),
-            Event::RunEnded { value, .. } => value.as_ref().map_or(0, payload),
             Event::Log { text } => text.len(),
+            Event::ClaimJudged { claim, .. } => claim.len(),
             _ => 0,
         };
+        let heap = values.sum::<usize>() + files.sum::<usize>() + words;
         size_of::<Self>() + heap
     }
 }

@@ -108,6 +108,18 @@ impl Reader {
         step().map_err(|e| self.fault(e))?.ok_or_else(|| self.no_run(id))
     }
 
+    pub(crate) fn summary(&self, id: &RunId) -> rusqlite::Result<RunSummary> {
+        let sql = format!("SELECT {SUMMARY} FROM runs WHERE id = ?1");
+        self.connection.prepare_cached(&sql)?.query_row([id.as_str()], summary)
+    }
+
+    /// The events of a run after its `seq`th, in order: what has happened since somebody last looked.
+    pub fn events_after(&self, id: &RunId, seq: u64) -> Result<Events<'_>, LedgerError> {
+        let mut events = self.events(id)?;
+        events.after += i64::try_from(seq).unwrap_or(KEY_MASK).min(KEY_MASK);
+        Ok(events)
+    }
+
     /// The events of a run in order, read a page at a time, so that a run of any length needs little memory.
     pub fn events(&self, id: &RunId) -> Result<Events<'_>, LedgerError> {
         let first = self.number(id)? << SEQ_BITS;
@@ -243,7 +255,7 @@ impl Iterator for Events<'_> {
                 Some(Err(LedgerError::new(
                     FaultKind::Corrupt,
                     what,
-                    "`vespiary runs show` tells whether it was changed",
+                    "`vespiary runs show --verify` tells whether it was changed",
                 )))
             }
         }

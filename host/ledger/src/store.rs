@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "this file is meant to touch the file system: it creates the ledger")]
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -162,6 +163,7 @@ pub(crate) fn open_writer(path: &Path, busy_max: Duration) -> Result<Connection,
     connection.pragma_update(None, "wal_autocheckpoint", 4_000).map_err(fault)?;
     connection.pragma_update(None, "journal_size_limit", 16 << 20).map_err(fault)?;
     migrate(&mut connection, path, version)?;
+    refuse_foreign_schema(&connection, path)?;
     Ok(connection)
 }
 
@@ -215,8 +217,11 @@ fn create_private(path: &Path) -> Result<(), LedgerError> {
 fn refuse_foreign(path: &Path) -> Result<(), LedgerError> {
     const MAGIC: &[u8; 16] = b"SQLite format 3\0";
     let read = |e| LedgerError::io(path, "read the ledger", e);
-    if fs::metadata(path).map_err(read)?.is_dir() {
-        return Err(LedgerError::not_a_ledger(path, "it is a directory"));
+    // Opening a pipe would wait for somebody at its other end, and a device has no end.
+    match fs::metadata(path).map_err(read)?.file_type() {
+        kind if kind.is_file() => {}
+        kind if kind.is_dir() => return Err(LedgerError::not_a_ledger(path, "it is a directory")),
+        _ => return Err(LedgerError::not_a_ledger(path, "it is a pipe, a socket or a device")),
     }
     let mut start = Vec::with_capacity(16);
     fs::File::open(path).map_err(read)?.take(16).read_to_end(&mut start).map_err(read)?;
@@ -245,6 +250,31 @@ fn schema_version(connection: &Connection, path: &Path) -> Result<usize, LedgerE
             FaultKind::Newer,
             format!("the ledger {} has schema {version}; this program knows {}", path.display(), MIGRATIONS.len()),
             "update vespiary, or set VESPIARY_HOME to start a ledger elsewhere",
+        )),
+    }
+}
+
+/// Refuse to write where the schema is not the one this program made: a trigger could swallow what is recorded, and a missing
+/// one no longer stops mistakes. Reading stays possible.
+fn refuse_foreign_schema(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let fault = |e| LedgerError::sqlite(path, e);
+    let objects = |connection: &Connection| -> rusqlite::Result<BTreeMap<String, Option<String>>> {
+        let mut statement = connection.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema")?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    let fresh = Connection::open_in_memory().map_err(fault)?;
+    for migration in MIGRATIONS {
+        fresh.execute_batch(migration).map_err(fault)?;
+    }
+    let (found, expected) = (objects(connection).map_err(fault)?, objects(&fresh).map_err(fault)?);
+    // What `ANALYZE` and the like keep for SQLite itself changes nothing that is written.
+    let differs = |name: &&String| !name.contains(" sqlite_") && found.get(*name) != expected.get(*name);
+    match found.keys().chain(expected.keys()).find(differs) {
+        None => Ok(()),
+        Some(name) => Err(LedgerError::new(
+            FaultKind::Corrupt,
+            format!("the ledger {} was rebuilt by somebody: its {name} is not what this program made", path.display()),
+            format!("keep it as evidence, for example `mv {0} {0}.changed`; a new one is then created", path.display()),
         )),
     }
 }

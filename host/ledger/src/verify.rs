@@ -1,10 +1,11 @@
 //! The proof that a run's record is what was written: every link recomputed, every blob hashed, the index compared. It shows
 //! any change by somebody who does not also recompute everything after it; against that, keep a run's head elsewhere.
 
-use crate::chain;
+use crate::chain::Chain;
 use crate::reader::{KEY_MASK, Reader, RunSummary, Tally};
 use crate::store::LedgerError;
 use crate::writer::SEQ_BITS;
+use rusqlite::OptionalExtension as _;
 use rusqlite::types::ValueRef;
 use std::collections::HashSet;
 use std::fmt;
@@ -34,20 +35,28 @@ pub struct Intact {
 }
 
 /// The first place at which a record is not what was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Break {
-    /// The event's place in its run, from 1; 0 when it is the run's index row.
+    /// The event's place in its run, from 1; 0 when it is about no event.
     pub seq: u64,
     /// What is wrong there.
     pub what: String,
+    /// What should be there; may be empty.
+    pub expected: String,
+    /// What is there; may be empty.
+    pub found: String,
 }
 
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.seq {
-            0 => write!(f, "the run's index row: {}", self.what),
-            seq => write!(f, "event {seq}: {}", self.what),
+        if self.seq > 0 {
+            write!(f, "event {}: ", self.seq)?;
         }
+        f.write_str(&self.what)?;
+        if !self.expected.is_empty() {
+            write!(f, " (expected {}, found {})", self.expected, self.found)?;
+        }
+        Ok(())
     }
 }
 
@@ -56,24 +65,115 @@ impl Reader {
     pub fn verify(&self, id: &RunId) -> Result<Verdict, LedgerError> {
         // One snapshot for the whole walk, though a run may be going on.
         let snapshot = self.connection.unchecked_transaction().map_err(|e| self.fault(e))?;
-        let number = self.number(id)?;
-        let walk = Walk {
-            reader: self,
-            id,
-            at: chain::genesis(id),
-            seq: 0,
-            tally: Tally::default(),
-            ended: None,
-            blobs: HashSet::new(),
-        };
-        let verdict = match walk.go(number) {
-            Ok(intact) => Ok(Verdict::Intact(intact)),
-            Err(Stop::Broken(place)) => Ok(Verdict::Broken(place)),
-            Err(Stop::Unreadable(error)) => Err(error),
-        };
+        let verdict = self.verify_now(id);
         drop(snapshot);
         verdict
     }
+
+    /// The same, in the snapshot that is open.
+    pub(crate) fn verify_now(&self, id: &RunId) -> Result<Verdict, LedgerError> {
+        self.walk(id, &mut HashSet::new())
+    }
+
+    /// Verify every run, and that there is nothing beside them: no event without its run, no blob that no event names, no gap in
+    /// the numbers of rows. Tells `each` of a run, newest last; gives what is wrong with the whole.
+    pub fn verify_all(&self, mut each: impl FnMut(&str, Verdict)) -> Result<Vec<Break>, LedgerError> {
+        let snapshot = self.connection.unchecked_transaction().map_err(|e| self.fault(e))?;
+        let whole = |what: String| Break { what, ..Break::default() };
+        let mut wrong = Vec::new();
+        let sound: String =
+            self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(|e| self.fault(e))?;
+        if sound != "ok" {
+            wrong.push(whole(format!("the ledger's file is damaged: {sound}")));
+        }
+        let (mut named, mut all_hold) = (HashSet::new(), true);
+        let ids = {
+            let mut statement = self
+                .connection
+                .prepare("SELECT CAST(id AS BLOB) FROM runs ORDER BY number")
+                .map_err(|e| self.fault(e))?;
+            let ids = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).map_err(|e| self.fault(e))?;
+            ids.collect::<Result<Vec<_>, _>>().map_err(|e| self.fault(e))?
+        };
+        for id in ids {
+            let text = String::from_utf8_lossy(&id).into_owned();
+            let verdict = match text.parse() {
+                Ok(id) => self.walk(&id, &mut named)?,
+                Err(error) => Verdict::Broken(whole(format!("{INDEX}: {error}"))),
+            };
+            all_hold &= matches!(verdict, Verdict::Intact(_));
+            each(&text, verdict);
+        }
+        let loose = "SELECT key >> 32, key & 4294967295 FROM events \
+                     WHERE key >> 32 NOT IN (SELECT number FROM runs) OR key & 4294967295 = 0 ORDER BY key LIMIT 1";
+        let loose: Option<(i64, i64)> = self
+            .connection
+            .query_row(loose, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+            .map_err(|e| self.fault(e))?;
+        if let Some((run, seq)) = loose {
+            wrong.push(whole(format!("event {seq} of run number {run} belongs to no run that is there")));
+        }
+        for table in ["runs", "blobs"] {
+            let gap = format!("SELECT count(*), coalesce(min(number), 1), coalesce(max(number), 0) FROM {table}");
+            let (count, first, last): (i64, i64, i64) = self
+                .connection
+                .query_row(&gap, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .map_err(|e| self.fault(e))?;
+            if (first, last) != (1, count) {
+                let (expected, found) = (format!("1 to {count}"), format!("{first} to {last}"));
+                wrong.push(Break {
+                    expected,
+                    found,
+                    ..whole(format!("the rows of {table} are not numbered without a gap"))
+                });
+            }
+        }
+        if all_hold {
+            wrong.extend(self.unnamed_blob(&named)?);
+        }
+        drop(snapshot);
+        Ok(wrong)
+    }
+
+    /// A blob that nothing names; what is wrong with those that are named, their events tell.
+    fn unnamed_blob(&self, named: &HashSet<Digest>) -> Result<Option<Break>, LedgerError> {
+        let mut statement = self.connection.prepare("SELECT digest FROM blobs").map_err(|e| self.fault(e))?;
+        let mut rows = statement.query([]).map_err(|e| self.fault(e))?;
+        while let Some(row) = rows.next().map_err(|e| self.fault(e))? {
+            let found = bytes(row.get_ref(0).map_err(|e| self.fault(e))?);
+            let digest = <[u8; 32]>::try_from(found).ok().map(Digest::from_bytes);
+            if !digest.is_some_and(|digest| named.contains(&digest)) {
+                let name = digest.map_or("without a digest".into(), |digest| digest.to_string());
+                return Ok(Some(Break { what: format!("the blob {name} belongs to no event"), ..Break::default() }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn walk(&self, id: &RunId, named: &mut HashSet<Digest>) -> Result<Verdict, LedgerError> {
+        let number = self.number(id)?;
+        let (chain, tally) = (Chain::of(id), Tally::default());
+        let walk = Walk { reader: self, id, chain, tally, ended: None, blobs: HashSet::new(), named };
+        match walk.go(number) {
+            Ok(intact) => Ok(Verdict::Intact(intact)),
+            Err(Stop::Broken(place)) => Ok(Verdict::Broken(place)),
+            Err(Stop::Unreadable(error)) => Err(error),
+        }
+    }
+}
+
+/// The row that sums a run up. It is not in the chain.
+const INDEX: &str = "the run's index row";
+
+/// Every blob that an event names.
+pub(crate) fn blobs_of(event: &Event) -> Vec<Digest> {
+    let (payloads, artifacts) = event.contents();
+    let values = payloads.into_iter().filter_map(|payload| match payload {
+        Payload::Blob { digest, .. } => Some(*digest),
+        Payload::Value(_) | Payload::Digest { .. } => None,
+    });
+    values.chain(artifacts.iter().map(|artifact| artifact.digest)).collect()
 }
 
 enum Stop {
@@ -84,11 +184,12 @@ enum Stop {
 struct Walk<'a> {
     reader: &'a Reader,
     id: &'a RunId,
-    at: Digest,
-    seq: u64,
+    chain: Chain,
     tally: Tally,
     ended: Option<(RunStatus, i64)>,
     blobs: HashSet<Digest>,
+    /// The blobs of all runs that are walked.
+    named: &'a mut HashSet<Digest>,
 }
 
 impl Walk<'_> {
@@ -102,16 +203,12 @@ impl Walk<'_> {
         let mut started = None;
         while let Some(row) = rows.next().map_err(unreadable)? {
             let key: i64 = row.get(0).map_err(unreadable)?;
-            self.seq += 1;
-            let found = (key & KEY_MASK) as u64;
-            if found != self.seq {
-                return Err(self.broken(format!("it is missing; the next one there is {found}")));
-            }
             let body = bytes(row.get_ref(2).map_err(unreadable)?);
             let hash = bytes(row.get_ref(3).map_err(unreadable)?);
             let time_us: i64 = row.get(1).map_err(unreadable)?;
-            let event = self.link(time_us, body, hash)?;
-            if self.seq == 1 {
+            let found = (key & KEY_MASK) as u64;
+            let event = self.chain.link(self.id, found, time_us, body, hash).map_err(Stop::Broken)?;
+            if self.chain.seq == 1 {
                 started = Some((title(&event), time_us / 1_000));
             }
             if let Event::RunEnded { status, .. } = &event {
@@ -120,38 +217,23 @@ impl Walk<'_> {
             self.tally.count(&event);
             self.check_blobs(&event)?;
         }
-        let summary = reader.run(self.id).map_err(Stop::Unreadable)?;
+        let summary = reader.summary(self.id).map_err(|error| match error.sqlite_error_code() {
+            Some(_) => unreadable(error),
+            // The file can be read, and what stands there is nothing that was ever written.
+            None => Stop::Broken(Break { what: format!("{INDEX}: {error}"), ..Break::default() }),
+        })?;
         self.check_index(&summary, started)?;
-        Ok(Intact { events: self.seq, blobs: self.blobs.len() as u64, head: self.at, ended: self.ended.is_some() })
-    }
-
-    fn link(&mut self, time_us: i64, body: &[u8], hash: &[u8]) -> Result<Event, Stop> {
-        let link = chain::link(self.id, self.seq, &self.at, time_us, body);
-        if link.as_bytes() != hash {
-            let what = "its text, time, place or hash is not what was recorded after the event before it";
-            return Err(self.broken(what.into()));
-        }
-        self.at = link;
-        serde_json::from_slice(body).map_err(|e| self.broken(format!("it is as written, but not an event: {e}")))
+        Ok(Intact {
+            events: self.chain.seq,
+            blobs: self.blobs.len() as u64,
+            head: self.chain.at,
+            ended: self.ended.is_some(),
+        })
     }
 
     fn check_blobs(&mut self, event: &Event) -> Result<(), Stop> {
-        let mut digests = Vec::new();
-        let mut payload = |p: &Payload| {
-            if let Payload::Blob { digest, .. } = p {
-                digests.push(*digest);
-            }
-        };
-        match event {
-            Event::CallIntended { arguments, .. } => payload(arguments),
-            Event::RunEnded { value: Some(value), .. } => payload(value),
-            Event::CallEnded { value, artifacts, .. } => {
-                value.iter().for_each(payload);
-                digests.extend(artifacts.iter().map(|a| a.digest));
-            }
-            _ => {}
-        }
-        for digest in digests {
+        for digest in blobs_of(event) {
+            self.named.insert(digest);
             if !self.blobs.insert(digest) {
                 continue;
             }
@@ -170,30 +252,26 @@ impl Walk<'_> {
     /// The index row is not in the chain, so it is held against what the chain says. This is also what shows that events were
     /// cut off at the end.
     fn check_index(&self, row: &RunSummary, started: Option<(String, i64)>) -> Result<(), Stop> {
-        let differs = |what: String| Err(Stop::Broken(Break { seq: 0, what }));
-        if row.events != self.seq || row.head != self.at {
-            let what = format!(
-                "it names {} events ending in {}; there are {} ending in {}",
-                row.events,
-                row.head.short(),
-                self.seq,
-                self.at.short()
-            );
-            return differs(what);
+        let differs = |what: &str| Err(Stop::Broken(Break { what: format!("{INDEX}: {what}"), ..Break::default() }));
+        if row.events != self.chain.seq || row.head != self.chain.at {
+            let words = |events: u64, head: &Digest| format!("{events} events ending in {}", head.short());
+            let (expected, found) = (words(row.events, &row.head), words(self.chain.seq, &self.chain.at));
+            let what = format!("{INDEX}: it tells of other events than there are");
+            return Err(Stop::Broken(Break { seq: 0, what, expected, found }));
         }
         let (status, ended_ms) = self.ended.map_or((RunStatus::Running, None), |(s, ms)| (s, Some(ms)));
         let (title, started_ms) = started.unwrap_or_default();
         if (&row.title, row.status, row.started_ms, row.ended_ms) != (&title, status, started_ms, ended_ms) {
-            return differs("its title, status or times are not those of the events".into());
+            return differs("its title, status or times are not those of the events");
         }
         if row.tally != self.tally {
-            return differs("its counts are not those of the events".into());
+            return differs("its counts are not those of the events");
         }
         Ok(())
     }
 
     fn broken(&self, what: String) -> Stop {
-        Stop::Broken(Break { seq: self.seq, what })
+        Stop::Broken(Break { seq: self.chain.seq, what, ..Break::default() })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::store::{FaultKind, LedgerError};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use vespiary_kernel::call::Artifact;
 use vespiary_kernel::event::{Event, Payload, RunStatus};
 use vespiary_kernel::ids::{Digest, RunId};
 use vespiary_kernel::ports::LogError;
@@ -18,7 +19,7 @@ const INLINE_BYTES_MAX: usize = 4 << 10;
 pub(crate) const SEQ_BITS: u32 = 32;
 
 /// The most bytes of one artifact that can be stored; SQLite's own limit for a row lies just above.
-const BLOB_BYTES_MAX: usize = 900 << 20;
+pub(crate) const BLOB_BYTES_MAX: usize = 900 << 20;
 
 /// Where one run's chain stands, and what its index row must learn of the group at hand.
 struct Head {
@@ -201,20 +202,18 @@ impl Writer {
     }
 
     fn move_to_blobs(&self, event: &mut Event) -> Result<(), LedgerError> {
-        match event {
-            Event::CallIntended { arguments, .. } => self.move_value(arguments),
-            Event::RunEnded { value: Some(value), .. } => self.move_value(value),
-            Event::CallEnded { value, artifacts, .. } => {
-                value.as_mut().map_or(Ok(()), |value| self.move_value(value))?;
-                for artifact in artifacts {
-                    if let Some(content) = artifact.content.take() {
-                        self.store(&artifact.digest, &content)?;
-                    }
-                }
-                Ok(())
+        let (payloads, artifacts) = event.contents_mut();
+        payloads.into_iter().try_for_each(|payload| self.move_value(payload))?;
+        self.move_contents(artifacts)
+    }
+
+    fn move_contents(&self, artifacts: &mut [Artifact]) -> Result<(), LedgerError> {
+        for artifact in artifacts {
+            if let Some(content) = artifact.content.take() {
+                self.store(&artifact.digest, &content)?;
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn move_value(&self, payload: &mut Payload) -> Result<(), LedgerError> {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::task::unconstrained;
 use vespiary_kernel::call::{Keep, ToolCall};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::quota::Capacity;
+use vespiary_kernel::pool::Capacity;
 use vespiary_sandbox::SandboxConfig;
 
 const ARGUMENTS: &str = r#"{"text":"hello world"}"#;
@@ -45,7 +45,11 @@ async fn one_call() {
     let bare = bare::Bare::new(&wasm, &root);
     let need = "[[needs]]\ncapability='read:.'\nreason='one preopened directory'\n";
     let guests = Guests::default().with("echo", "tools", wasm, need);
-    let nest = Nest::built(SandboxConfig::new(Capacity { tools: 1_000, ..ROOM }, Arc::new(guests))).at(&root);
+    let nest = Nest::built(SandboxConfig::new(
+        Capacity::of_places(1_000, ROOM.agents, ROOM.scripts, ROOM.running),
+        Arc::new(guests),
+    ))
+    .at(&root);
     println!("allocator: {}", nest.sandbox.allocator());
     let who = nest.person(&["tool:*", "read:."]);
     let arguments = Json::parse(ARGUMENTS).unwrap();
@@ -104,7 +108,7 @@ async fn first_call() {
             for _ in 0..rounds {
                 let guests = Arc::new(Guests::default().with(name, "tools", wasm.clone(), ""));
                 let started = Instant::now();
-                let capacity = Capacity { tools: 1_000, ..ROOM };
+                let capacity = Capacity::of_places(1_000, ROOM.agents, ROOM.scripts, ROOM.running);
                 let cache_dir = Some(temp.path().join("code"));
                 let nest = Nest::built(SandboxConfig { cache_dir, ..SandboxConfig::new(capacity, guests) });
                 reserving += started.elapsed();
@@ -133,7 +137,7 @@ async fn alive(cells: usize) {
     );
     let quota = "[quota]\nwall-time-ms-max = 3600000";
     let guests = Guests::default().with("sleep", "tools", sleep, quota).with("echo", "tools", guest::echo(), "");
-    let capacity = Capacity { tools: cells + 1, agents: 1, scripts: 1, running: cells + 1 };
+    let capacity = Capacity::of_places(cells + 1, 1, 1, cells + 1);
     let reserving = Instant::now();
     let nest = Nest::built(SandboxConfig::new(capacity, Arc::new(guests)));
     let reserved = reserving.elapsed();

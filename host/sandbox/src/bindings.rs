@@ -39,4 +39,4 @@ pub(crate) mod script {
 }
 
 pub(crate) use agent::vespiary::plugin::dispatch;
-pub(crate) use tool::vespiary::plugin::{report, types};
+pub(crate) use tool::vespiary::plugin::{report, tree, types};

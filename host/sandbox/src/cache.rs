@@ -5,10 +5,11 @@
 use crate::precompiled::Intact;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions, OpenOptionsExt, PermissionsExt};
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use vespiary_kernel::ids::Digest;
@@ -18,6 +19,10 @@ use wasmtime::Engine;
 const MAGIC: &[u8; 16] = b"vespiary cwasm 1";
 
 const HEADER: usize = MAGIC.len() + 32;
+
+/// The longest file that is read, bytes. Code is a few times the length of its component, which is limited itself; a longer
+/// file is nothing that this program wrote, and reading it would cost the host its memory.
+const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Files of other Wasmtimes have other names, so that two installed versions do not overwrite each other's.
 const WASMTIME: &str = "48.0.8";
@@ -67,10 +72,25 @@ impl Cache {
     /// The file's contents when it exists and is whole. Everything else counts as absent.
     pub(crate) fn read(&self, component: &Digest) -> Option<Entry> {
         let name = self.name(component);
-        let bytes = self.dir.read(&name).ok()?;
+        let bytes = self.whole(&name).ok().flatten()?;
         let (header, code) = bytes.split_at_checked(HEADER)?;
         let (magic, digest) = header.split_at(MAGIC.len());
         (magic == MAGIC && digest == seal(&name, code)).then_some(Entry(bytes))
+    }
+
+    /// All of the file, or none where it is no file of a length that code can have. Opened without waiting: a pipe in its
+    /// place, with nobody at the other end, would hold this thread for ever.
+    fn whole(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let file = self.dir.open_with(name, OpenOptions::new().read(true).custom_flags(at_once))?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+        // It may be growing.
+        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
     }
 
     /// Keep compiled code. Readers see the old file or the new one, never half of one.

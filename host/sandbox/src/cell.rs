@@ -1,17 +1,20 @@
 //! One cell: everything the host keeps for one guest, and the store it lives in. A cell starts from nothing; what it is given
 //! is put in by `imports` and by nobody else.
 
-use crate::files::Preopen;
+use crate::fs::Files;
+use crate::http::Http;
 use crate::report::Report;
 use crate::walls::Walls;
 use std::sync::Arc;
 use std::time::Duration;
+use vespiary_kernel::account::Account;
 use vespiary_kernel::call::{Ending, Level, Outcome, Usage};
 use vespiary_kernel::dispatch::Nested;
-use vespiary_kernel::quota::{Lease, Quota};
+use vespiary_kernel::plugin::Kind;
+use vespiary_kernel::pool::Lease;
+use vespiary_kernel::quota::{LimitHit, Quota};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
-use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 /// Handles (files, streams, artifacts being written) a guest may hold at once.
@@ -25,11 +28,14 @@ pub(crate) struct Cell {
     pub(crate) walls: Walls,
     pub(crate) report: Report,
     pub(crate) table: ResourceTable,
-    pub(crate) preopens: Arc<[Preopen]>,
-    pub(crate) files: WasiFilesystemCtx,
+    /// Granted environment variables that exist, with their values.
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) files: Files,
     pub(crate) senses: Senses,
     /// The rest of WASI, made when the guest first asks for a clock, randomness or a standard stream.
     pub(crate) wasi: Option<Box<WasiCtx>>,
+    /// Made when the cell may reach the network, or first asks to.
+    pub(crate) http: Option<Box<Http>>,
     pub(crate) door: Option<Door>,
     pub(crate) host_call_bytes_max: u64,
 }
@@ -43,6 +49,13 @@ pub(crate) enum Senses {
     Still,
 }
 
+impl Senses {
+    /// A script must be able to run again just as it ran; nobody else need.
+    pub(crate) fn of(kind: Kind) -> Self {
+        if kind == Kind::Engine { Self::Still } else { Self::Real }
+    }
+}
+
 /// An agent's way out: the dispatcher, and the lease that goes back while it waits there.
 pub(crate) struct Door {
     pub(crate) nested: Nested,
@@ -51,17 +64,18 @@ pub(crate) struct Door {
 
 impl Cell {
     /// A cell with walls and nothing in it.
-    pub(crate) fn empty(quota: &Quota, senses: Senses, files: WasiFilesystemCtx) -> Self {
+    pub(crate) fn empty(quota: &Quota, account: Arc<Account>, senses: Senses, files: Files) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         Self {
-            walls: Walls::new(quota),
-            report: Report::new(quota),
+            walls: Walls::new(quota, Arc::clone(&account)),
+            report: Report::new(quota, account),
             table,
-            preopens: Arc::new([]),
+            variables: Vec::new(),
             files,
             senses,
             wasi: None,
+            http: None,
             door: None,
             host_call_bytes_max: quota.result_bytes_max.saturating_add(64 << 10).max(HOST_CALL_BYTES_MIN),
         }
@@ -74,14 +88,21 @@ impl Cell {
         store.set_hostcall_fuel(fuel);
         store.limiter(|cell| &mut cell.walls);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| {
-            Ok(match store.data().walls.cpu_spent() {
+        store.epoch_deadline_callback(|mut store| {
+            let cell = store.data_mut();
+            cell.walls.charge();
+            Ok(match cell.walls.cpu_spent().or_else(|| cell.net_over()) {
                 Some(_) => UpdateDeadline::Interrupt,
                 // Every tick, others get the thread, and a wall-clock limit gets its chance.
                 None => UpdateDeadline::Yield(1),
             })
         });
         store
+    }
+
+    /// The network quota that was used up, if one was: it ends the call.
+    pub(crate) fn net_over(&self) -> Option<LimitHit> {
+        self.http.as_ref().and_then(|http| http.over())
     }
 
     /// What has been used so far, at `wall` after the start.
@@ -93,27 +114,30 @@ impl Cell {
             result_bytes: 0,
             log_bytes: self.report.log_bytes(),
             artifact_bytes: self.report.artifact_bytes(),
-            tool_calls: self.door.as_ref().map_or(0, |door| door.nested.calls()),
+            ..Usage::default()
         }
     }
 
     /// Close the cell: how it ended, what it used, and all it left behind.
     pub(crate) fn into_outcome(mut self, ending: Ending) -> Outcome {
+        self.walls.charge();
         let mut usage = self.usage(self.walls.clock.wall());
         if let Ending::Done(value) = &ending {
             usage.result_bytes = value.len_bytes();
         }
         let (log, artifacts) = self.report.take();
-        Outcome { call: None, ending, usage, artifacts, log }
+        let reads = self.files.observations();
+        Outcome { call: None, ending, usage, artifacts, log, reads }
     }
 }
 
 impl WasiView for Cell {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (report, senses) = (&self.report, self.senses);
+        let (report, senses, variables) = (&self.report, self.senses, &self.variables);
         let ctx = self.wasi.get_or_insert_with(|| {
             let mut wasi = WasiCtxBuilder::new();
             // Environment and arguments are empty and standard input is closed: that is the builder's own beginning.
+            wasi.envs(variables);
             wasi.stdout(report.stream(Level::Info)).stderr(report.stream(Level::Warn)).max_random_size(1 << 20);
             if senses == Senses::Still {
                 wasi.wall_clock(StillClock).monotonic_clock(StillClock).insecure_random_seed(0);

@@ -6,18 +6,21 @@ use crate::bindings::script::ScriptEnginePre;
 use crate::bindings::tool::ToolPluginPre;
 use crate::cache::Cache;
 use crate::cell::Cell;
-use crate::imports::Imports;
-use crate::precompiled;
+use crate::compile::Compiler;
+use crate::imports::{Imports, Sort};
+use crate::precompiled::{self, Intact};
+use crate::shape::{self, CompileLimits};
 use crate::text;
 use crate::walls::time_hit;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::ids::Digest;
-use vespiary_kernel::plugin::Kind;
+use vespiary_kernel::plugin::{Kind, Plugin};
 use vespiary_kernel::ports::Catalog;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -36,21 +39,23 @@ pub(crate) struct Entry(OnceCell<Result<Ready, Failure>>);
 /// All components this process has met.
 pub(crate) struct Components {
     shared: Arc<Shared>,
-    met: RwLock<HashMap<(Digest, u8), Arc<Entry>>>,
+    met: RwLock<HashMap<(Digest, u8, bool), Arc<Entry>>>,
 }
 
 struct Shared {
     engine: Engine,
     source: Arc<dyn Catalog>,
     cache: Option<Cache>,
+    compiler: Option<Compiler>,
     limits: CompileLimits,
 }
 
-/// What a component may cost before its first call.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CompileLimits {
-    pub(crate) bytes_max: u64,
-    pub(crate) time_max: Duration,
+/// What there is of a component before it runs.
+enum Stored {
+    /// Compiled already.
+    Compiled(Component),
+    /// Its bytes, which are those of its digest and of a size that is compiled.
+    Bytes(Cow<'static, [u8]>),
 }
 
 impl Entry {
@@ -65,13 +70,20 @@ impl Entry {
 }
 
 impl Components {
-    pub(crate) fn new(engine: Engine, source: Arc<dyn Catalog>, cache: Option<Cache>, limits: CompileLimits) -> Self {
-        Self { shared: Arc::new(Shared { engine, source, cache, limits }), met: RwLock::default() }
+    pub(crate) fn new(
+        engine: Engine,
+        source: Arc<dyn Catalog>,
+        cache: Option<Cache>,
+        compiler: Option<Compiler>,
+        limits: CompileLimits,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { engine, source, cache, compiler, limits }), met: RwLock::default() }
     }
 
-    /// The component `digest`, linked as `kind`. The first caller compiles, the others wait for it.
-    pub(crate) async fn find(&self, digest: &Digest, kind: Kind, imports: &Imports) -> Result<Arc<Entry>, Failure> {
-        let key = (*digest, kind as u8);
+    /// The component of `plugin`, linked for its sort. The first caller compiles, the others wait for it.
+    pub(crate) async fn find(&self, plugin: &Plugin, imports: &Imports) -> Result<Arc<Entry>, Failure> {
+        let (digest, sort) = (plugin.digest, Sort::of(plugin));
+        let key = (digest, sort.kind as u8, sort.net);
         let known = self.met.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let entry = match known {
             Some(entry) if entry.0.initialized() => return Ok(entry),
@@ -82,8 +94,8 @@ impl Components {
             }
         };
         let load = || async {
-            match self.load(*digest).await {
-                Ok(component) => Ok(link(&self.shared.engine, &component, kind, imports)),
+            match self.load(digest).await {
+                Ok(component) => Ok(link(&self.shared.engine, &component, sort, imports)),
                 // A component that cannot run never can; a host that failed may do better next time.
                 Err(failure @ (Failure::Unrunnable(_) | Failure::Limit(_))) => Ok(Err(failure)),
                 Err(failure) => Err(failure),
@@ -94,12 +106,32 @@ impl Components {
     }
 
     async fn load(&self, digest: Digest) -> Result<Component, Failure> {
-        self.aside(move |shared| shared.load(&digest)).await
+        match self.aside(move |shared| shared.stored(&digest)).await? {
+            Stored::Compiled(component) => Ok(component),
+            Stored::Bytes(bytes) => self.compile(bytes, Some(digest)).await,
+        }
     }
 
     /// The interfaces and functions the component in `bytes` imports, in its order. Compiles it; the result is not kept.
     pub(crate) async fn imports(&self, bytes: Vec<u8>) -> Result<Vec<String>, Failure> {
-        self.aside(move |shared| Ok(import_names(&shared.engine, &shared.compile(&bytes)?))).await
+        let component = self.compile(Cow::Owned(bytes), None).await?;
+        Ok(import_names(&self.shared.engine, &component))
+    }
+
+    /// Compile, in a process of its own where there is one for it, and keep the code under `digest`.
+    async fn compile(&self, bytes: Cow<'static, [u8]>, digest: Option<Digest>) -> Result<Component, Failure> {
+        let Some(compiler) = &self.shared.compiler else {
+            return self.aside(move |shared| shared.compile_here(&bytes, digest.as_ref())).await;
+        };
+        let bytes = self.aside(move |shared| shape::check(&bytes, &shared.limits).map(|()| bytes)).await?;
+        let code = compiler.compile(&bytes, &self.shared.engine, &self.shared.limits).await?;
+        self.aside(move |shared| {
+            let component = precompiled::load(&shared.engine, Intact::vouched_by_compiler(&code))
+                .map_err(|error| Failure::Host(format!("code that was compiled just now does not load: {error:#}")))?;
+            shared.keep(digest.as_ref(), code.bytes());
+            Ok(component)
+        })
+        .await
     }
 
     /// Do `work` on a thread that drives no cells, for as long as compiling may take.
@@ -107,7 +139,7 @@ impl Components {
         &self,
         work: impl FnOnce(&Shared) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let (shared, limit) = (Arc::clone(&self.shared), self.shared.limits.time_max);
+        let (shared, limit) = (Arc::clone(&self.shared), self.shared.limits.compile_time_max);
         let started = Instant::now();
         match timeout(limit, tokio::task::spawn_blocking(move || work(&shared))).await {
             Ok(Ok(done)) => done,
@@ -118,11 +150,11 @@ impl Components {
 }
 
 impl Shared {
-    fn load(&self, digest: &Digest) -> Result<Component, Failure> {
+    fn stored(&self, digest: &Digest) -> Result<Stored, Failure> {
         if let Some(entry) = self.cache.as_ref().and_then(|cache| cache.read(digest)) {
             // A file this engine does not take after all is as good as none: compile, and replace it.
             if let Ok(component) = precompiled::load(&self.engine, entry.code()) {
-                return Ok(component);
+                return Ok(Stored::Compiled(component));
             }
         }
         let bytes = self.source.component(digest).ok_or_else(|| {
@@ -134,36 +166,24 @@ impl Shared {
                 "its bytes are not those of digest {short}: they were changed after the plugin was added; add it again"
             )));
         }
-        let component = self.compile(&bytes)?;
-        if let Some(cache) = &self.cache
-            && let Ok(code) = component.serialize()
-        {
-            // A full disk makes the next start slower, not this one wrong.
-            let _ = cache.write(digest, &code);
+        Ok(Stored::Bytes(bytes))
+    }
+
+    fn compile_here(&self, bytes: &[u8], digest: Option<&Digest>) -> Result<Component, Failure> {
+        shape::check(bytes, &self.limits)?;
+        let component = Component::from_binary(&self.engine, bytes)
+            .map_err(|error| Failure::Unrunnable(text::cause(format!("it does not compile: {error:#}"))))?;
+        if let Ok(code) = component.serialize() {
+            self.keep(digest, &code);
         }
         Ok(component)
     }
 
-    fn compile(&self, bytes: &[u8]) -> Result<Component, Failure> {
-        check(bytes, self.limits.bytes_max)?;
-        Component::from_binary(&self.engine, bytes)
-            .map_err(|error| Failure::Unrunnable(text::cause(format!("it does not compile: {error:#}"))))
-    }
-}
-
-/// What can be told before compiling.
-fn check(bytes: &[u8], bytes_max: u64) -> Result<(), Failure> {
-    let refuse = |why: String| Err(Failure::Unrunnable(why));
-    if bytes.len() as u64 > bytes_max {
-        return refuse(format!("it is {} bytes long; at most {bytes_max} are allowed", bytes.len()));
-    }
-    match bytes {
-        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            refuse("it is a core WebAssembly module, not a component; make one with `wasm-tools component new`".into())
+    fn keep(&self, digest: Option<&Digest>, code: &[u8]) {
+        if let (Some(cache), Some(digest)) = (&self.cache, digest) {
+            // A full disk makes the next start slower, not this one wrong.
+            let _ = cache.write(digest, code);
         }
-        [0, b'a', b's', b'm', ..] => refuse("it is WebAssembly of a version this host does not know".into()),
-        _ => refuse("it is not WebAssembly: the first four bytes are not \\0asm".into()),
     }
 }
 
@@ -172,43 +192,27 @@ fn import_names(engine: &Engine, component: &Component) -> Vec<String> {
 }
 
 /// Link a component with what its kind is offered, or say what it wants beyond that.
-fn link(engine: &Engine, component: &Component, kind: Kind, imports: &Imports) -> Result<Ready, Failure> {
+fn link(engine: &Engine, component: &Component, sort: Sort, imports: &Imports) -> Result<Ready, Failure> {
     let unrunnable = |why: String| Failure::Unrunnable(text::cause(why));
     let excess: Vec<_> =
-        import_names(engine, component).into_iter().filter(|name| !Imports::offers(kind, name)).collect();
+        import_names(engine, component).into_iter().filter(|name| !Imports::offers(sort, name)).collect();
     if !excess.is_empty() {
         let names = excess.join(", ");
-        return Err(unrunnable(format!(
-            "it imports {names}; no capability of this version grants that, so it would never work"
-        )));
+        let why = match excess.iter().all(|name| name.starts_with("wasi:http/")) && sort.kind == Kind::Tools {
+            true => "declare in plugin.toml what it needs of the network, for example net:api.example.com",
+            false => "no capability of this version grants that, so it would never work",
+        };
+        return Err(unrunnable(format!("it imports {names}; {why}")));
     }
     let instance = imports
-        .linker(kind)
+        .linker(sort)
         .instantiate_pre(component)
         .map_err(|error| unrunnable(format!("its imports do not fit this host: {error:#}")))?;
-    let (world, linked) = match kind {
+    let (world, linked) = match sort.kind {
         Kind::Tools => ("tool-plugin", ToolPluginPre::new(instance).map(Ready::Tools)),
         Kind::Agent => ("agent-plugin", AgentPluginPre::new(instance).map(Ready::Agent)),
         Kind::Engine => ("script-engine", ScriptEnginePre::new(instance).map(Ready::Engine)),
+        Kind::Program | Kind::Model => return Err(unrunnable("it is part of the host and no component".into())),
     };
     linked.map_err(|error| unrunnable(format!("it is not a component of the world vespiary:plugin/{world}: {error:#}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_component_is_told_apart() {
-        let why = |bytes: &[u8]| match check(bytes, 64) {
-            Err(Failure::Unrunnable(why)) => why,
-            other => panic!("{other:?}"),
-        };
-        assert!(why(b"\0asm\x01\0\0\0").contains("core WebAssembly module"));
-        assert!(why(b"\0asm\x0e\0\x01\0").contains("version"));
-        assert!(why(b"(component)").contains("not WebAssembly"));
-        assert!(why(b"").contains("not WebAssembly"));
-        assert!(why(&[0; 65]).contains("at most 64"));
-        check(b"\0asm\x0d\0\x01\0", 64).unwrap();
-    }
 }

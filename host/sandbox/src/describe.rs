@@ -57,7 +57,7 @@ impl Sandbox {
     /// Fails as a call would, and with `Trapped` of kind `contract` when the description breaks the rules of `wit/`.
     pub async fn describe(&self, plugin: &Plugin) -> Result<Description, Failure> {
         let _place = self.describing.acquire().await.map_err(|closed| Failure::Host(closed.to_string()))?;
-        let entry = self.components.find(&plugin.digest, plugin.kind, &self.imports).await?;
+        let entry = self.components.find(plugin, &self.imports).await?;
         let mut store = self.imports.of_nobody(plugin.kind, &plugin.quota).into_store(&self.engine);
         let clock = Arc::clone(&store.data().walls.clock);
         match entry.get()? {

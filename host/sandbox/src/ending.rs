@@ -4,6 +4,7 @@
 use crate::bindings::types::ToolError;
 use crate::cell::{Cell, HANDLES_MAX};
 use crate::text;
+use crate::walls::time_hit;
 use vespiary_kernel::call::{Failure, Trap};
 use vespiary_kernel::json::Json;
 use vespiary_kernel::policy::Denial;
@@ -27,7 +28,7 @@ pub(crate) fn of_error(error: &Error, cell: &Cell, quota: &Quota) -> Failure {
     if let Some(hit) = host_side(error, cell, quota) {
         return Failure::Limit(hit);
     }
-    if let Some(hit) = cell.walls.refusal().or_else(|| cell.report.refusal()) {
+    if let Some(hit) = cell.walls.refusal().or_else(|| cell.report.refusal()).or_else(|| cell.files.refusal()) {
         return Failure::Limit(hit);
     }
     if error.is::<PoolConcurrencyLimitError>() {
@@ -51,7 +52,11 @@ fn host_side(error: &Error, cell: &Cell, quota: &Quota) -> Option<LimitHit> {
         let limit = HANDLES_MAX as u64;
         return Some(LimitHit { quota: "open-handles".into(), limit, used: limit + 1 });
     }
-    // This error has no public type; `tests/walls.rs` fails should its words change.
+    // These errors have no public type; tests fail should their words change.
+    if error.root_cause().to_string().contains("instance count too high") {
+        let limit = quota.instances_max;
+        return Some(LimitHit { quota: "instances".into(), limit, used: limit.saturating_add(1) });
+    }
     if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
         // Without frames nothing was running: it was the answer that was too long.
         let (quota, limit) = match error.downcast_ref::<WasmBacktrace>() {
@@ -63,6 +68,21 @@ fn host_side(error: &Error, cell: &Cell, quota: &Quota) -> Option<LimitHit> {
     None
 }
 
+/// The cause of a failure that a guest reported itself: the limit on files it met, where it met one, or its time, where that was
+/// up. A guest says in its own words that a disk is full or that a request broke off; what was full is for the host to tell.
+pub(crate) fn of_failure(failure: Failure, cell: &Cell, quota: &Quota) -> Failure {
+    let Failure::Failed(_) = failure else { return failure };
+    if let Some(hit) = cell.files.refusal() {
+        return Failure::Limit(hit);
+    }
+    // A request of the guest's ends at the same moment as the call; on a busy machine the guest hears of it first.
+    let wall = cell.walls.clock.wall();
+    if wall < quota.wall_time_max {
+        return failure;
+    }
+    Failure::Limit(time_hit("wall-time-ms", quota.wall_time_max, wall))
+}
+
 /// A guest's answer, held to the contract.
 pub(crate) fn of_answer(answer: Result<String, ToolError>, quota: &Quota) -> Result<Json, Failure> {
     let text = answer.map_err(of_tool_error)?;
@@ -71,6 +91,18 @@ pub(crate) fn of_answer(answer: Result<String, ToolError>, quota: &Quota) -> Res
         return Err(Failure::Limit(LimitHit { quota: "result-bytes".into(), limit: quota.result_bytes_max, used }));
     }
     json(text, "its answer")
+}
+
+/// What the host knows of the call's requests goes before what the guest says of them: a network quota that was used up ended
+/// the call, and a guest that says it was denied gets the denial's own words.
+pub(crate) fn with_network(answer: Result<Json, Failure>, cell: &Cell) -> Result<Json, Failure> {
+    if let Some(hit) = cell.net_over() {
+        return Err(Failure::Limit(hit));
+    }
+    match (answer, cell.http.as_ref().and_then(|http| http.denied())) {
+        (Err(Failure::Denied(_)), Some(denial)) => Err(Failure::Denied(denial)),
+        (answer, _) => answer,
+    }
 }
 
 /// JSON a guest handed over, or the breach of contract that it is not.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use vespiary_kernel::quota::Capacity;
+use vespiary_kernel::pool::Capacity;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// The most one linear memory may ever hold; the ceiling of every quota.
@@ -14,9 +14,6 @@ const MEMORY_BYTES_CEILING: usize = 256 << 20;
 
 /// Elements one table may ever hold; the ceiling of every quota.
 const TABLE_ELEMENTS_CEILING: usize = 20_000;
-
-/// Stack a guest may use before it is stopped.
-const GUEST_STACK_BYTES: usize = 1 << 20;
 
 /// Stack a cell gets. What the guest may not use is for host functions: an agent's tools are driven from its own stack.
 const CELL_STACK_BYTES: usize = 4 << 20;
@@ -56,28 +53,33 @@ impl fmt::Display for Allocator {
 }
 
 /// Build the engine with a pool for `capacity`, or without one where the machine refuses to reserve it.
-pub(crate) fn build(capacity: Capacity) -> Result<(Engine, Allocator), wasmtime::Error> {
+pub(crate) fn build(capacity: Capacity, stack_bytes: usize) -> Result<(Engine, Allocator), wasmtime::Error> {
     let cells = u32::try_from(capacity.cells()).unwrap_or(u32::MAX).max(1).saturating_add(SPARE_CELLS);
-    let mut config = compiler();
+    let mut config = compiler(stack_bytes);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(cells)));
     match Engine::new(&config) {
         Ok(engine) => Ok((engine, Allocator::Pooling { cells })),
         Err(error) => {
             let reason = format!("{error:#}");
-            Ok((Engine::new(&compiler())?, Allocator::OnDemand { reason }))
+            Ok((Engine::new(&compiler(stack_bytes))?, Allocator::OnDemand { reason }))
         }
     }
 }
 
-/// What decides the compiled code, and what any allocator needs.
-fn compiler() -> Config {
+/// An engine that compiles for the others and runs nothing.
+pub(crate) fn for_compiling(stack_bytes: usize) -> Result<Engine, wasmtime::Error> {
+    Engine::new(&compiler(stack_bytes))
+}
+
+/// What decides the compiled code, and what any allocator needs. A guest may use `stack_bytes` of stack before it is stopped.
+fn compiler(stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .concurrency_support(false)
         .epoch_interruption(true)
         .memory_init_cow(true)
         .relaxed_simd_deterministic(true)
-        .max_wasm_stack(GUEST_STACK_BYTES)
+        .max_wasm_stack(stack_bytes.min(CELL_STACK_BYTES / 2))
         .async_stack_size(CELL_STACK_BYTES);
     config
 }

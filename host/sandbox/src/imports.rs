@@ -1,23 +1,32 @@
 //! What a cell is given. The only file that reads a receipt (`Admitted`) and turns it into imports: linked functions, open
 //! directories, the door of an agent. Whatever is not named here does not exist inside a cell.
 
-use crate::bindings::{dispatch, report, types};
+use crate::bindings::{dispatch, report, tree, types};
 use crate::cell::{Cell, Door, Senses};
-use crate::files::{Preopen, shadow_open_at};
+use crate::fs::overlay::Overlay;
+use crate::fs::seen::Recording;
+use crate::fs::{Files, Granted};
+use crate::http::{self, Http, Way};
 use crate::scope::Scopes;
 use crate::text;
+use crate::worktrees::Layers;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use vespiary_kernel::account::Account;
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::{Ending, Failure};
-use vespiary_kernel::plugin::Kind;
-use vespiary_kernel::quota::{Lease, Quota};
+use vespiary_kernel::capability::Capability;
+use vespiary_kernel::http::{Egress, NetPass};
+use vespiary_kernel::plugin::{Kind, Plugin};
+use vespiary_kernel::pool::Lease;
+use vespiary_kernel::principal::Isolation;
+use vespiary_kernel::quota::Quota;
 use wasmtime::Engine;
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
-use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
+use wasmtime_wasi::p2::bindings::sync::filesystem::types as filesystem;
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem::preopens, io, random};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 
 /// The interfaces every kind of guest may import. Clocks and randomness say nothing about this machine but the time;
@@ -45,61 +54,109 @@ const WASI: &[&str] = &[
     "wasi:random/random",
 ];
 
-/// The linked functions, one set a kind of guest.
+/// What sort of guest it is, as far as its imports go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sort {
+    pub(crate) kind: Kind,
+    /// Whether it declared that it wants to reach the network.
+    pub(crate) net: bool,
+}
+
+impl Sort {
+    pub(crate) fn of(plugin: &Plugin) -> Self {
+        let net = plugin.needs.iter().any(|need| matches!(need.capability, Capability::Net(_)));
+        // What an agent reaches, its tools reach for it, each under its own name in the record.
+        Self { kind: plugin.kind, net: net && plugin.kind == Kind::Tools }
+    }
+}
+
+/// The linked functions, one set a sort of guest.
 pub(crate) struct Imports {
     tools: Linker<Cell>,
+    net_tools: Linker<Cell>,
     agents: Linker<Cell>,
     engine: Linker<Cell>,
     scopes: Scopes,
-    files: WasiFilesystemCtx,
+    egress: Option<Arc<dyn Egress>>,
+    variables: Arc<BTreeMap<String, String>>,
+    layers: Option<Arc<Layers>>,
 }
 
 impl Imports {
-    pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        engine: &Engine,
+        egress: Option<Arc<dyn Egress>>,
+        variables: Arc<BTreeMap<String, String>>,
+        layers: Option<Arc<Layers>>,
+    ) -> wasmtime::Result<Self> {
         let mut bare = Linker::new(engine);
         link_wasi(&mut bare)?;
         let mut tools = bare.clone();
         types::add_to_linker::<Cell, HasSelf<Cell>>(&mut tools, |cell| cell)?;
         report::add_to_linker::<Cell, HasSelf<Cell>>(&mut tools, |cell| cell)?;
         let mut agents = tools.clone();
+        tree::add_to_linker::<Cell, HasSelf<Cell>>(&mut tools, |cell| cell)?;
+        let mut net_tools = tools.clone();
+        http::link(&mut net_tools)?;
         dispatch::add_to_linker::<Cell, HasSelf<Cell>>(&mut agents, |cell| cell)?;
-        // Files are read and written on the thread that drives the cell: handing each operation to another thread costs
-        // ten times what a small read does.
-        let files = WasiCtxBuilder::new().allow_blocking_current_thread(true).build().filesystem().clone();
-        Ok(Self { tools, agents, engine: bare, scopes: Scopes::default(), files })
+        let scopes = Scopes::default();
+        Ok(Self { tools, net_tools, agents, engine: bare, scopes, egress, variables, layers })
     }
 
-    /// The functions a guest of this kind can be linked with.
-    pub(crate) fn linker(&self, kind: Kind) -> &Linker<Cell> {
-        match kind {
+    /// The functions a guest of this sort can be linked with.
+    pub(crate) fn linker(&self, sort: Sort) -> &Linker<Cell> {
+        match sort.kind {
+            Kind::Tools if sort.net => &self.net_tools,
             Kind::Tools => &self.tools,
             Kind::Agent => &self.agents,
-            Kind::Engine => &self.engine,
+            // A host program is no component, so nothing is ever linked for one.
+            Kind::Engine | Kind::Program | Kind::Model => &self.engine,
         }
     }
 
-    /// Whether a guest of this kind may import the interface `name`, whatever its version.
-    pub(crate) fn offers(kind: Kind, name: &str) -> bool {
+    /// Whether a guest of this sort may import the interface `name`, whatever its version.
+    pub(crate) fn offers(Sort { kind, net }: Sort, name: &str) -> bool {
         let interface = name.split_once('@').map_or(name, |(interface, _)| interface);
         WASI.contains(&interface)
+            || (net && http::INTERFACES.contains(&interface))
             || match interface {
                 "vespiary:plugin/types" => true,
                 "vespiary:plugin/report" => kind != Kind::Engine,
+                "vespiary:plugin/tree" => kind == Kind::Tools,
                 "vespiary:plugin/dispatch" => kind == Kind::Agent,
                 _ => false,
             }
     }
 
-    /// The cell of one tool call: the scope's directories, and nothing else.
+    /// The cell of one tool call: the scope's directories and variables, its way to the network, and nothing else.
     pub(crate) fn of_tool(&self, admitted: &Admitted) -> Result<Cell, Failure> {
-        let mut cell = self.of_nobody(Kind::Tools, admitted.quota());
-        cell.preopens = self.directories(admitted)?;
+        let granted = match admitted.isolation() {
+            Isolation::Shared => self.scopes.open(admitted.root(), admitted.scope())?,
+            Isolation::Worktree => {
+                let layer = self.layer(admitted)?;
+                Scopes::open_above(admitted.root(), admitted.scope(), &layer)?
+            }
+        };
+        let mut cell = self.cell(Kind::Tools, admitted, granted);
+        let granted = admitted.scope().variables().filter_map(|name| self.variables.get_key_value(name));
+        cell.variables = granted.map(|(name, value)| (name.clone(), value.clone())).collect();
+        cell.http = self.way(admitted).map(|way| Box::new(Http::new(Some(way), cell.report.network())));
         Ok(cell)
+    }
+
+    /// The layer of an isolated agent. Without a place for it nothing runs: the project itself is not the agent's to change.
+    fn layer(&self, admitted: &Admitted) -> Result<Overlay, Failure> {
+        let layers = self.layers.as_deref().ok_or_else(|| {
+            Failure::Host("this host keeps no worktrees, so an isolated agent has nowhere to write".into())
+        })?;
+        layers
+            .of(admitted.run(), admitted.agent(), admitted.root())
+            .map_err(|error| Failure::Host(format!("the worktree of {} cannot be made: {error}", admitted.agent())))
     }
 
     /// The cell of an agent: a door to its tools, and no directory, though its grant may name some: those are for its tools.
     pub(crate) fn of_agent(&self, admitted: Admitted) -> Cell {
-        let mut cell = self.of_nobody(Kind::Agent, admitted.quota());
+        let mut cell = self.cell(Kind::Agent, &admitted, Arc::default());
         let (lease, nested) = admitted.into_holds();
         cell.door = nested.map(|nested| Door { nested, lease });
         cell
@@ -107,18 +164,32 @@ impl Imports {
 
     /// The cell of a script: nothing but its limits. The lease is the caller's to park between steps.
     pub(crate) fn of_script(&self, admitted: Admitted) -> (Cell, Lease) {
-        let cell = self.of_nobody(Kind::Engine, admitted.quota());
+        let cell = self.cell(Kind::Engine, &admitted, Arc::default());
         (cell, admitted.into_holds().0)
     }
 
     /// A cell that holds nothing, for asking a component what it is.
     pub(crate) fn of_nobody(&self, kind: Kind, quota: &Quota) -> Cell {
-        let senses = if kind == Kind::Engine { Senses::Still } else { Senses::Real };
-        Cell::empty(quota, senses, self.files.clone())
+        let account = Account::alone(quota);
+        let files = Files::new(Arc::default(), &account, quota, Recording::Off);
+        Cell::empty(quota, account, Senses::of(kind), files)
     }
 
-    fn directories(&self, admitted: &Admitted) -> Result<Arc<[Preopen]>, Failure> {
-        self.scopes.open(admitted.root(), admitted.scope())
+    fn way(&self, admitted: &Admitted) -> Option<Way> {
+        let egress = Arc::clone(self.egress.as_ref()?);
+        NetPass::of(admitted).map(|pass| Way { egress, pass: Arc::new(pass) })
+    }
+
+    fn cell(&self, kind: Kind, admitted: &Admitted, granted: Arc<Granted>) -> Cell {
+        let (quota, account) = (admitted.quota(), admitted.account());
+        // Only an answer that may be used again needs to be known by what it was made from.
+        let annotations = admitted.plugin().annotations.get(admitted.local());
+        let recording = match annotations.is_some_and(|a| a.deterministic) {
+            true => Recording::Contents,
+            false => Recording::Paths,
+        };
+        let files = Files::new(granted, account, quota, recording);
+        Cell::empty(quota, Arc::clone(account), Senses::of(kind), files)
     }
 }
 
@@ -142,12 +213,10 @@ fn link_wasi(linker: &mut Linker<Cell>) -> wasmtime::Result<()> {
     cli::terminal_stdin::add_to_linker::<Cell, WasiCli>(l, Cell::cli)?;
     cli::terminal_stdout::add_to_linker::<Cell, WasiCli>(l, Cell::cli)?;
     cli::terminal_stderr::add_to_linker::<Cell, WasiCli>(l, Cell::cli)?;
-    filesystem::preopens::add_to_linker::<Cell, HasSelf<Cell>>(l, |cell| cell)?;
-    filesystem::types::add_to_linker::<Cell, WasiFilesystem>(l, |cell| WasiFilesystemCtxView {
-        ctx: &mut cell.files,
-        table: &mut cell.table,
-    })?;
-    shadow_open_at(l)
+    // Files are read and written on the thread that drives the cell: handing each operation to another thread costs ten
+    // times what a small read does.
+    preopens::add_to_linker::<Cell, HasSelf<Cell>>(l, |cell| cell)?;
+    filesystem::add_to_linker::<Cell, HasSelf<Cell>>(l, |cell| cell)
 }
 
 struct Table;

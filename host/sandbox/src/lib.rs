@@ -5,36 +5,49 @@
 mod bindings;
 mod cache;
 mod cell;
+mod compile;
+mod compiler;
 mod components;
 pub mod describe;
 mod ending;
 mod engine;
-mod files;
+mod fs;
+mod http;
 mod imports;
 mod precompiled;
 mod report;
 mod run;
 mod scope;
 mod script;
+mod shape;
 mod text;
 mod walls;
+mod worktrees;
 
 pub use cache::CacheRefused;
+pub use compiler::{ENTRY as COMPILER_ENTRY, enter as enter_compiler};
 pub use engine::Allocator;
+pub use shape::CompileLimits;
 
 use crate::cache::Cache;
-use crate::components::{CompileLimits, Components};
+use crate::compile::Compiler;
+use crate::components::Components;
 use crate::engine::Ticker;
+use crate::fs::overlay::LayerLimits;
 use crate::imports::Imports;
+use crate::worktrees::Layers;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::Outcome;
+use vespiary_kernel::host::HostLimits;
+use vespiary_kernel::http::Egress;
+use vespiary_kernel::pool::Capacity;
 use vespiary_kernel::ports::{BoxFuture, Catalog, Runner, ScriptCell};
-use vespiary_kernel::quota::Capacity;
+use vespiary_kernel::worktree::Worktrees;
 use wasmtime::Engine;
 
 /// What a sandbox is built from.
@@ -45,25 +58,52 @@ pub struct SandboxConfig {
     /// Where compiled code is kept between processes: a directory of this user's own, created when missing. None: every
     /// process compiles for itself.
     pub cache_dir: Option<PathBuf>,
+    /// Where the layers of isolated agents are kept while they work: a directory of this user's own, outside of every project,
+    /// created when missing. None: isolated agents cannot do anything.
+    pub worktree_dir: Option<PathBuf>,
     /// Where components come from.
     pub components: Arc<dyn Catalog>,
-    /// The largest component that is compiled, bytes.
-    pub component_bytes_max: u64,
-    /// The longest a component may take to compile. The compiler cannot be interrupted: past this the call ends and the
-    /// component is not tried again, while the work begun runs out on its own thread.
-    pub compile_time_max: Duration,
+    /// The environment from which `env:NAME` grants are served: what is not in here does not exist for any cell.
+    pub variables: Arc<BTreeMap<String, String>>,
+    /// What a component may cost before its first call.
+    pub compile: CompileLimits,
+    /// An executable that calls [`enter_compiler`] when its first argument is [`COMPILER_ENTRY`]: the same program, of the same
+    /// version. Components are then compiled by processes that are killed at their limits. None: in this process, where
+    /// neither time nor memory of the compiler can really be bounded.
+    pub compiler: Option<PathBuf>,
+    /// Stack a guest may use before it is stopped, bytes; at most 2 MiB.
+    pub stack_bytes_max: u64,
+    /// What sends requests. None: every request is denied.
+    pub egress: Option<Arc<dyn Egress>>,
 }
 
 impl SandboxConfig {
-    /// No cache, components of up to 64 MiB, two minutes to compile one.
+    /// No cache, compiling in this process, and the limits a host has where nobody lowers them.
     pub fn new(capacity: Capacity, components: Arc<dyn Catalog>) -> Self {
         Self {
             capacity,
             cache_dir: None,
+            worktree_dir: None,
             components,
-            component_bytes_max: 64 << 20,
-            compile_time_max: Duration::from_secs(120),
+            variables: Arc::default(),
+            compile: CompileLimits::default(),
+            compiler: None,
+            stack_bytes_max: 0,
+            egress: None,
         }
+        .with(&HostLimits::default())
+    }
+
+    /// The same, with a way to the network.
+    #[must_use]
+    pub fn with_egress(self, egress: Arc<dyn Egress>) -> Self {
+        Self { egress: Some(egress), ..self }
+    }
+
+    /// The same under these limits.
+    #[must_use]
+    pub fn with(self, limits: &HostLimits) -> Self {
+        Self { compile: self.compile.with(limits), stack_bytes_max: limits.stack_bytes, ..self }
     }
 }
 
@@ -72,7 +112,8 @@ impl fmt::Debug for SandboxConfig {
         f.debug_struct("SandboxConfig")
             .field("capacity", &self.capacity)
             .field("cache_dir", &self.cache_dir)
-            .field("component_bytes_max", &self.component_bytes_max)
+            .field("compile", &self.compile)
+            .field("compiler", &self.compiler)
             .finish_non_exhaustive()
     }
 }
@@ -83,6 +124,9 @@ pub enum SandboxError {
     /// Wasmtime cannot run on this machine.
     #[error("this machine cannot run WebAssembly: {0}")]
     Engine(String),
+    /// Isolated agents would have nowhere to write.
+    #[error("there is no place for the worktrees of isolated agents: {0}")]
+    Worktrees(std::io::Error),
     /// The thread that interrupts cells could not be started; without it no limit on time would hold.
     #[error("the thread that interrupts cells could not be started: {0}; allow this user more threads")]
     Ticker(#[from] std::io::Error),
@@ -94,6 +138,7 @@ pub struct Sandbox {
     imports: Imports,
     components: Components,
     allocator: Allocator,
+    layers: Option<Arc<Layers>>,
     cache_refused: Option<CacheRefused>,
     /// Cells for descriptions have no lease; this is what bounds them.
     describing: Semaphore,
@@ -111,15 +156,24 @@ impl Sandbox {
     /// are first called. Cells need a Tokio runtime with time enabled; file operations block its threads.
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let wrong = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
-        let limits = CompileLimits { bytes_max: config.component_bytes_max, time_max: config.compile_time_max };
-        let (engine, allocator) = engine::build(config.capacity).map_err(wrong)?;
+        let stack_bytes = usize::try_from(config.stack_bytes_max).unwrap_or(usize::MAX);
+        let (engine, allocator) = engine::build(config.capacity, stack_bytes).map_err(wrong)?;
         let (cache, cache_refused) = match config.cache_dir.map(|dir| Cache::open(&dir, &engine)).transpose() {
             Ok(cache) => (cache, None),
             Err(refused) => (None, Some(refused)),
         };
+        let layers = config.worktree_dir.map(|dir| Layers::open(&dir, LayerLimits::default())).transpose();
+        let layers = layers.map_err(SandboxError::Worktrees)?.map(Arc::new);
         Ok(Self {
-            imports: Imports::new(&engine).map_err(wrong)?,
-            components: Components::new(engine.clone(), config.components, cache, limits),
+            imports: Imports::new(&engine, config.egress, config.variables, layers.clone()).map_err(wrong)?,
+            layers,
+            components: Components::new(
+                engine.clone(),
+                config.components,
+                cache,
+                config.compiler.map(|path| Compiler::new(path, stack_bytes)),
+                config.compile,
+            ),
             allocator,
             cache_refused,
             describing: Semaphore::new(describe::AT_ONCE),
@@ -131,6 +185,11 @@ impl Sandbox {
     /// Where cells get their memory.
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    /// What isolated agents changed; none where this sandbox has no place for them.
+    pub fn worktrees(&self) -> Option<Arc<dyn Worktrees>> {
+        self.layers.clone().map(|layers| layers as _)
     }
 
     /// Why compiled code is not kept, where a cache was asked for and refused. Worth a warning to whoever started this.

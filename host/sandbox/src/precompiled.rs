@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "compiled code is machine code: the engine cannot verify it and says so with `unsafe`")]
 
+use crate::compile::Code;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Error};
 
@@ -15,6 +16,11 @@ impl<'a> Intact<'a> {
     pub(crate) fn vouched_by_cache(code: &'a [u8]) -> Self {
         Self(code)
     }
+
+    /// Of code that a process of this program wrote into a pipe which nobody else holds, for the same settings.
+    pub(crate) fn vouched_by_compiler(code: &'a Code) -> Self {
+        Self(code.bytes())
+    }
 }
 
 /// Make a component of compiled code. The bytes are copied, not mapped from the file: a file that is truncated later
@@ -22,8 +28,9 @@ impl<'a> Intact<'a> {
 ///
 /// Fails when the code was made by another Wasmtime or with other settings.
 pub(crate) fn load(engine: &Engine, code: Intact<'_>) -> Result<Component, Error> {
-    // SAFETY: `deserialize` demands bytes that `Component::serialize` made and that nobody modified. `Intact` is made only
-    // by the cache, which checked exactly that; whoever could forge the file's header could also replace this program,
-    // since both belong to the same user.
+    // SAFETY: `deserialize` demands bytes that `Component::serialize` made and that nobody modified. `Intact` is made only by
+    // the cache, which checked exactly that: whoever could forge the file's header could also replace this program, since
+    // both belong to the same user. And by a compiler process, which is this program: a component that could make it write
+    // anything else would have taken over this process, were it compiled here.
     unsafe { Component::deserialize(engine, code.0) }
 }

@@ -7,6 +7,7 @@ use crate::cell::Cell;
 use crate::text;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vespiary_kernel::account::{self, Account};
 use vespiary_kernel::call::{Artifact, Level, LogLine};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::quota::{LimitHit, Meter, Quota};
@@ -26,7 +27,7 @@ const ARTIFACTS_MAX: usize = 1_024;
 pub(crate) struct Report {
     said: Arc<Said>,
     artifacts: Vec<Artifact>,
-    artifact_bytes: Meter,
+    account: Arc<Account>,
     refused: Option<LimitHit>,
 }
 
@@ -51,19 +52,19 @@ struct Lines {
 struct LogOver;
 
 impl Report {
-    pub(crate) fn new(quota: &Quota) -> Self {
+    pub(crate) fn new(quota: &Quota, account: Arc<Account>) -> Self {
         let said = Said { meter: Meter::new("log-bytes", quota.log_bytes_max), inner: Mutex::default() };
-        Self {
-            said: Arc::new(said),
-            artifacts: Vec::new(),
-            artifact_bytes: Meter::new("artifact-bytes", quota.artifact_bytes_max),
-            refused: None,
-        }
+        Self { said: Arc::new(said), artifacts: Vec::new(), account, refused: None }
     }
 
     /// A standard stream of the cell that writes into its log.
     pub(crate) fn stream(&self, level: Level) -> LogStream {
         LogStream { said: Arc::clone(&self.said), level }
+    }
+
+    /// Where the host itself writes about the cell's requests.
+    pub(crate) fn network(&self) -> LogStream {
+        self.stream(Level::Warn)
     }
 
     /// The log quota, when it was passed: that ended the call.
@@ -87,7 +88,12 @@ impl Report {
     }
 
     pub(crate) fn artifact_bytes(&self) -> u64 {
-        self.artifact_bytes.used()
+        self.account.used(account::Resource::ArtifactBytes)
+    }
+
+    /// Count words that left the cell another way than through `report`: a script's, in its requests.
+    pub(crate) fn count(&self, words: &str) -> Result<(), LimitHit> {
+        self.said.meter.take(words.len() as u64 + LINE_COST)
     }
 
     /// All lines and artifacts, also those of a call that failed.
@@ -199,7 +205,7 @@ impl HostArtifactWriter for Cell {
     }
 
     fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> wasmtime::Result<Result<(), types::ToolError>> {
-        if let Err(hit) = self.report.artifact_bytes.take(bytes.len() as u64) {
+        if let Err(hit) = self.report.account.take(account::Resource::ArtifactBytes, bytes.len() as u64) {
             return Ok(Err(self.report.refuse(hit)));
         }
         self.table.get_mut(&writer)?.bytes.extend_from_slice(&bytes);
@@ -269,6 +275,13 @@ pub(crate) struct LogStream {
     level: Level,
 }
 
+impl LogStream {
+    /// Write one whole line, unless the log quota is used up.
+    pub(crate) fn line(&self, text: String) {
+        let _ = self.said.log(self.level, text);
+    }
+}
+
 impl IsTerminal for LogStream {
     fn is_terminal(&self) -> bool {
         false
@@ -311,7 +324,7 @@ mod tests {
 
     #[test]
     fn output_becomes_lines_however_it_is_cut() {
-        let mut report = Report::new(&Quota::default());
+        let mut report = Report::new(&Quota::default(), Account::alone(&Quota::default()));
         let (mut out, mut err) = (report.stream(Level::Info), report.stream(Level::Warn));
         for piece in ["on", "e\ntwo\r\n", "\u{1b}[2Jth"] {
             out.write(Bytes::copy_from_slice(piece.as_bytes())).unwrap();
@@ -324,7 +337,8 @@ mod tests {
 
     #[test]
     fn output_past_the_quota_traps_and_says_why() {
-        let report = Report::new(&Quota { log_bytes_max: 100, ..Quota::default() });
+        let quota = Quota { log_bytes_max: 100, ..Quota::default() };
+        let report = Report::new(&quota, Account::alone(&quota));
         let mut out = report.stream(Level::Info);
         out.write(Bytes::from_static(&[b'x'; 100])).unwrap();
         assert!(report.log_over().is_none());
@@ -335,7 +349,7 @@ mod tests {
 
     fn cell(artifact_bytes_max: u64) -> Cell {
         let quota = Quota { artifact_bytes_max, ..Quota::default() };
-        Cell::empty(&quota, crate::cell::Senses::Real, Default::default())
+        Cell::empty(&quota, Account::alone(&quota), crate::cell::Senses::Real, crate::fs::Files::default())
     }
 
     fn begin(cell: &mut Cell) -> Resource<Writer> {

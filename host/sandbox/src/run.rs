@@ -11,9 +11,12 @@ use crate::components::Ready;
 use crate::ending;
 use crate::walls::{Clock, time_hit};
 use serde::Deserialize;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use tokio::time::timeout;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::{Ending, Failure, Outcome};
 use vespiary_kernel::json::Json;
@@ -34,7 +37,7 @@ struct TaskArguments {
 impl Sandbox {
     pub(crate) async fn run_call(&self, admitted: Admitted) -> Outcome {
         let plugin = admitted.plugin();
-        let entry = match self.components.find(&plugin.digest, plugin.kind, &self.imports).await {
+        let entry = match self.components.find(plugin, &self.imports).await {
             Ok(entry) => entry,
             Err(failure) => return Outcome::refused(failure),
         };
@@ -74,32 +77,61 @@ impl Sandbox {
             context: task.context.as_str().to_owned(),
             schema: task.schema.map(|schema| schema.as_str().to_owned()),
         };
+        let quota = *admitted.quota();
         let mut store = self.imports.of_agent(admitted).into_store(&self.engine);
         let clock = Arc::clone(&store.data().walls.clock);
-        let ended = within(&clock, &plugin.quota, async {
+        let ended = within(&clock, &quota, async {
             let guest = pre.instantiate_async(&mut store).await?;
             guest.vespiary_plugin_agent().call_run(&mut store, &task).await
         })
         .await;
-        Ok(close(store, &plugin.quota, ended))
+        Ok(close(store, &quota, ended))
     }
 }
 
-/// Drive `work` inside the walls: its processor time counted, its wall-clock time bounded.
+/// Drive `work` inside the walls: its processor time counted, its wall-clock time bounded, and each of its waits.
 pub(crate) async fn within<R>(
     clock: &Clock,
     quota: &Quota,
     work: impl Future<Output = wasmtime::Result<R>>,
 ) -> Result<R, Stopped> {
     let started = clock.wall();
-    match timeout(quota.wall_time_max, clock.timed(work)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Stopped::Error(error)),
+    match timeout(quota.wall_time_max, no_longer_idle_than(quota.idle_time_max, clock, clock.timed(work))).await {
+        Ok(Some(Ok(answer))) => Ok(answer),
+        Ok(Some(Err(error))) => Err(Stopped::Error(error)),
+        Ok(None) => Err(Stopped::Late(time_hit("idle-time-ms", quota.idle_time_max, quota.idle_time_max))),
         Err(_) => {
             let used = clock.wall().saturating_sub(started);
             Err(Stopped::Late(time_hit("wall-time-ms", quota.wall_time_max, used)))
         }
     }
+}
+
+/// Await `work` unless it waits for longer than `limit` at a stretch. A wait for tools that work on its behalf is none.
+async fn no_longer_idle_than<F: Future>(limit: Duration, clock: &Clock, work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    // Most calls never wait, so the timer is made at the first wait and moved on at each.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        if clock.is_served() {
+            timer = None;
+            return Poll::Pending;
+        }
+        let from_now = Instant::now() + limit;
+        match &mut timer {
+            Some(timer) if timer.is_elapsed() => return Poll::Ready(None),
+            Some(timer) => timer.as_mut().reset(from_now),
+            None => timer = Some(Box::pin(sleep_until(from_now))),
+        }
+        match &mut timer {
+            Some(timer) => timer.as_mut().poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// How work in a cell was stopped before it gave an answer.
@@ -123,6 +155,8 @@ impl Stopped {
 fn close(store: Store<Cell>, quota: &Quota, ended: Result<Result<String, ToolError>, Stopped>) -> Outcome {
     let cell = store.into_data();
     let answer = ended.map_err(|stopped| stopped.cause(&cell, quota)).and_then(|said| ending::of_answer(said, quota));
+    let answer = answer.map_err(|failure| ending::of_failure(failure, &cell, quota));
+    let answer = ending::with_network(answer, &cell);
     cell.into_outcome(match answer {
         Ok(value) => Ending::Done(value),
         Err(failure) => Ending::Failed(failure),

@@ -1,10 +1,13 @@
-//! From a scope to open directories. A relative path is opened beneath the project's root and through no link; what was
-//! opened is kept for the next call, as long as the path still names it.
+//! From a scope to open trees. The project is one tree, each absolute grant another; a relative path is looked at beneath the
+//! project's root and through no link. What was opened is kept for the next call, as long as the paths still name it.
 
 #![allow(clippy::disallowed_methods, reason = "this is where granted directories are opened")]
 
-use crate::files::Preopen;
-use cap_fs_ext::DirExt;
+use crate::fs::backing::{Backing, Kind};
+use crate::fs::overlay::Overlay;
+use crate::fs::plain::Plain;
+use crate::fs::tree::Tree;
+use crate::fs::{Granted, Preopen};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use std::collections::VecDeque;
@@ -13,15 +16,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use vespiary_kernel::call::Failure;
-use vespiary_kernel::capability::{Capability, ScopePath};
-use vespiary_kernel::grant::Grant;
+use vespiary_kernel::capability::Capability;
+use vespiary_kernel::path::ScopePath;
 use vespiary_kernel::policy::Denial;
-use wasmtime_wasi::{FsPerms, OpenMode};
+use vespiary_kernel::scope::Scope;
+use vespiary_kernel::sight::Access;
 
-/// Scopes kept open. Each holds one descriptor for each of its directories and one for its root.
+/// Scopes kept open. Each holds one descriptor for each of its trees.
 const KEPT: usize = 32;
 
-/// Directories opened for recent calls.
+/// Trees opened for recent calls.
 #[derive(Default)]
 pub(crate) struct Scopes {
     recent: RwLock<VecDeque<Arc<Opened>>>,
@@ -29,11 +33,18 @@ pub(crate) struct Scopes {
 
 struct Opened {
     root: PathBuf,
-    scope: Grant,
-    /// The root's directory, when a relative path needed it.
-    base: Option<(Dir, Identity)>,
-    named: Vec<(ScopePath, Identity)>,
-    preopens: Arc<[Preopen]>,
+    scope: Scope,
+    roots: Vec<Root>,
+    granted: Arc<Granted>,
+}
+
+/// The root of a tree: where it was opened, and which directory that was.
+struct Root {
+    /// The absolute path it was granted by; nothing for the project.
+    base: Option<String>,
+    path: PathBuf,
+    identity: Identity,
+    tree: Arc<Tree>,
 }
 
 /// Which directory it is, whatever it is called.
@@ -44,12 +55,12 @@ struct Identity {
 }
 
 impl Scopes {
-    /// The directories of `scope`, for a project at `root`.
+    /// The trees of `scope`, for a project at `root`.
     ///
-    /// Fails with `NotFound` for a directory that does not exist, and with `Denied` for a path through a symbolic link.
-    pub(crate) fn open(&self, root: &Path, scope: &Grant) -> Result<Arc<[Preopen]>, Failure> {
-        if directories(scope).next().is_none() {
-            return Ok(Arc::new([]));
+    /// Fails with `NotFound` for a path that does not exist, and with `Denied` for one through a symbolic link.
+    pub(crate) fn open(&self, root: &Path, scope: &Scope) -> Result<Arc<Granted>, Failure> {
+        if paths(scope.grant().iter()).next().is_none() {
+            return Ok(Arc::default());
         }
         let known = {
             let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
@@ -57,63 +68,110 @@ impl Scopes {
             recent.iter().find(|o| o.root.as_os_str() == root.as_os_str() && o.scope == *scope).cloned()
         };
         if let Some(opened) = known.filter(|opened| opened.is_current()) {
-            return Ok(Arc::clone(&opened.preopens));
+            return Ok(Arc::clone(&opened.granted));
         }
-        let opened = Arc::new(Opened::new(root, scope)?);
+        let opened = Arc::new(Opened::new(root, scope, None)?);
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|other| other.root != opened.root || other.scope != opened.scope);
         recent.truncate(KEPT - 1);
         recent.push_front(Arc::clone(&opened));
-        Ok(Arc::clone(&opened.preopens))
+        Ok(Arc::clone(&opened.granted))
+    }
+
+    /// The same for an isolated agent, whose project is `layer`. Whatever else was granted can only be read: it has no layer,
+    /// and nothing but a layer is an isolated agent's to change. Nothing is kept: the layer is, and the rest is cheap.
+    pub(crate) fn open_above(root: &Path, scope: &Scope, layer: &Overlay) -> Result<Arc<Granted>, Failure> {
+        Ok(Opened::new(root, scope, Some(layer))?.granted)
     }
 }
 
 impl Opened {
-    fn new(root: &Path, scope: &Grant) -> Result<Self, Failure> {
-        let mut base = None;
-        let mut named = Vec::new();
-        let mut preopens = Vec::new();
-        for (capability, path, perms) in directories(scope) {
-            let dir = if path.is_absolute() {
-                Dir::open_ambient_dir(path.as_str(), ambient_authority())
-                    .map_err(|error| refused(capability, Path::new(path.as_str()), &error))?
-            } else {
-                let (root_dir, _) = match &mut base {
-                    Some(base) => base,
-                    none => none.insert(open_root(root)?),
-                };
-                open_without_links(root_dir, path.as_str()).map_err(|error| match error {
-                    OpenError::Link(link) => through_link(capability, &root.join(link), scope),
-                    OpenError::Io(error) => refused(capability, &root.join(path.as_str()), &error),
-                })?
+    fn new(root: &Path, scope: &Scope, layer: Option<&Overlay>) -> Result<Self, Failure> {
+        let mut roots: Vec<Root> = Vec::new();
+        let mut preopens: Vec<Preopen> = Vec::new();
+        // Shorter paths first, so that one absolute grant below another is part of its tree.
+        let mut granted: Vec<_> =
+            paths(scope.grant().iter()).map(|(capability, _, path)| (capability, path.base())).collect();
+        granted.sort_by_key(|(_, base)| base.len());
+        for (capability, name) in granted {
+            if preopens.iter().any(|preopen| preopen.name == name) {
+                continue;
+            }
+            let at = match roots.iter().position(|known| known.inner(&name).is_some()) {
+                Some(at) => at,
+                None => {
+                    roots.push(Root::new(capability, root, &name, scope, layer)?);
+                    roots.len() - 1
+                }
             };
-            named.push((path.clone(), Identity::of(&dir).map_err(|e| Failure::Host(e.to_string()))?));
-            let mode = match perms {
-                FsPerms::ReadOnly => OpenMode::READ,
-                FsPerms::ReadWrite => OpenMode::READ | OpenMode::WRITE,
-            };
-            let dir = wasmtime_wasi::filesystem::Dir::new(dir.into_std_file(), perms, mode, true);
-            preopens.push(Preopen { dir, name: path.as_str().to_owned() });
+            let inner = roots[at].inner(&name).unwrap_or_else(|| ".".to_owned());
+            let tree = Arc::clone(&roots[at].tree);
+            let is_dir = kind_without_links(&tree, &inner).map_err(|error| match error {
+                OpenError::Link(link) => through_link(capability, &roots[at].path.join(link), scope),
+                OpenError::Io(error) => refused(capability, &roots[at].path.join(&inner), &error),
+            })?;
+            preopens.push(Preopen { name, tree, path: inner.into(), is_dir });
         }
-        Ok(Self { root: root.to_owned(), scope: scope.clone(), base, named, preopens: preopens.into() })
+        Ok(Self { root: root.to_owned(), scope: scope.clone(), roots, granted: Arc::new(Granted { preopens }) })
     }
 
-    /// Whether every path still names the directory that was opened. A directory that was removed and made again, or moved
-    /// aside, is another directory.
+    /// Whether every path still names what was opened. A directory that was removed and made again, or moved aside, is
+    /// another directory; below a root only the kind matters, since nothing there is held open.
     fn is_current(&self) -> bool {
-        if self.base.as_ref().is_some_and(|(_, identity)| Identity::at(&self.root).ok() != Some(*identity)) {
-            return false;
+        self.roots.iter().all(|root| Identity::at(&root.path).ok() == Some(root.identity))
+            && self.granted.preopens.iter().all(|preopen| {
+                let wanted = if preopen.is_dir { Kind::Dir } else { Kind::File };
+                // The roots themselves were looked at above.
+                &*preopen.path == "." || preopen.tree.backing.stat(&preopen.path).is_ok_and(|stat| stat.kind == wanted)
+            })
+    }
+}
+
+impl Root {
+    /// Open the tree that `path` lies in: the project, or the directory an absolute path names or lies in.
+    fn new(
+        capability: &Capability,
+        project: &Path,
+        path: &str,
+        scope: &Scope,
+        layer: Option<&Overlay>,
+    ) -> Result<Self, Failure> {
+        let (base, opened_at) = if path.starts_with('/') {
+            let dir = directory_of(Path::new(path)).map_err(|error| refused(capability, Path::new(path), &error))?;
+            (Some(dir.to_string_lossy().into_owned()), dir)
+        } else {
+            (None, project.to_owned())
+        };
+        let dir = Dir::open_ambient_dir(&opened_at, ambient_authority())
+            .and_then(|dir| Ok((Identity::of(&dir)?, dir)))
+            .map_err(|error| match &base {
+                Some(_) => refused(capability, &opened_at, &error),
+                None => Failure::NotFound(format!(
+                    "the project directory {} cannot be opened: {error}",
+                    opened_at.display()
+                )),
+            });
+        let (identity, dir) = dir?;
+        let plain = || Box::new(Plain::new(dir.into_std_file().into()));
+        let (backing, rules): (Box<dyn Backing>, _) = match (layer, &base) {
+            (Some(layer), None) => (Box::new(layer.clone()), scope.rules(None)),
+            (Some(_), Some(base)) => (plain(), scope.rules_of_reader(Some(base))),
+            (None, base) => (plain(), scope.rules(base.as_deref())),
+        };
+        let tree = Arc::new(Tree::new(backing, rules));
+        Ok(Self { base, path: opened_at, identity, tree })
+    }
+
+    /// `path` as this tree knows it, when it lies in this tree.
+    fn inner(&self, path: &str) -> Option<String> {
+        match &self.base {
+            None => (!path.starts_with('/')).then(|| path.to_owned()),
+            Some(own) if own == path => Some(".".to_owned()),
+            Some(own) => {
+                let rest = path.strip_prefix(own.trim_end_matches('/'))?.strip_prefix('/')?;
+                Some(rest.to_owned())
+            }
         }
-        self.named.iter().all(|(path, identity)| {
-            let now = match &self.base {
-                _ if path.is_absolute() => Identity::at(Path::new(path.as_str())),
-                // The root itself was looked at above.
-                _ if path.as_str() == "." => return true,
-                Some((root, _)) => root.metadata(path.as_str()).map(|m| Identity { device: m.dev(), inode: m.ino() }),
-                None => return false,
-            };
-            now.ok() == Some(*identity)
-        })
     }
 }
 
@@ -129,51 +187,58 @@ impl Identity {
     }
 }
 
-fn directories(scope: &Grant) -> impl Iterator<Item = (&Capability, &ScopePath, FsPerms)> {
-    scope.iter().filter_map(|capability| match capability {
-        Capability::Read(path) => Some((capability, path, FsPerms::ReadOnly)),
-        Capability::Write(path) => Some((capability, path, FsPerms::ReadWrite)),
-        Capability::Tool(_) | Capability::Spawn(_) => None,
+fn paths<'a>(
+    capabilities: impl IntoIterator<Item = &'a Capability>,
+) -> impl Iterator<Item = (&'a Capability, Access, &'a ScopePath)> {
+    capabilities.into_iter().filter_map(|capability| match capability {
+        Capability::Read(path) => Some((capability, Access::Read, path)),
+        Capability::Write(path) => Some((capability, Access::Write, path)),
+        _ => None,
     })
 }
 
-fn open_root(root: &Path) -> Result<(Dir, Identity), Failure> {
-    let opened = Dir::open_ambient_dir(root, ambient_authority()).and_then(|dir| {
-        let identity = Identity::of(&dir)?;
-        Ok((dir, identity))
-    });
-    opened.map_err(|error| {
-        Failure::NotFound(format!("the project directory {} cannot be opened: {error}", root.display()))
-    })
+/// The paths that capabilities name, with the access each gives.
+#[cfg(test)]
+pub(crate) fn rule_paths(capabilities: &[Capability]) -> impl Iterator<Item = (Access, &ScopePath)> {
+    paths(capabilities).map(|(_, access, path)| (access, path))
+}
+
+/// The directory an absolute path names, or the one that holds the file it names.
+fn directory_of(path: &Path) -> io::Result<PathBuf> {
+    let is_dir = std::fs::metadata(path)?.is_dir();
+    Ok(if is_dir { path.to_owned() } else { path.parent().unwrap_or(path).to_owned() })
 }
 
 enum OpenError {
-    /// This part of the path is a symbolic link.
+    /// Some part of the path is a symbolic link.
     Link(PathBuf),
     Io(io::Error),
 }
 
-/// Open a directory below `root`, step by step, through no link. A guest that may write in one directory could leave a link
-/// there, and whoever is granted that name next must not be given what it points to.
-fn open_without_links(root: &Dir, path: &str) -> Result<Dir, OpenError> {
-    let mut dir = root.try_clone().map_err(OpenError::Io)?;
-    let mut so_far = PathBuf::new();
-    for part in Path::new(path).components() {
-        so_far.push(part);
-        dir = dir.open_dir_nofollow(part.as_os_str()).map_err(|error| {
-            let is_link = dir.symlink_metadata(part.as_os_str()).is_ok_and(|metadata| metadata.is_symlink());
-            if is_link { OpenError::Link(so_far.clone()) } else { OpenError::Io(error) }
-        })?;
+/// Whether `path` is a directory or a file, looked at step by step, through no link. A guest that may write in one directory
+/// could leave a link there, and whoever is granted that name next must not be given what it points to.
+fn kind_without_links(tree: &Tree, path: &str) -> Result<bool, OpenError> {
+    let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    let mut is_dir = true;
+    for step in ends.map(|end| &path[..end]) {
+        match tree.backing.stat(step).map_err(OpenError::Io)?.kind {
+            Kind::Dir => is_dir = true,
+            Kind::File => is_dir = false,
+            Kind::Link => return Err(OpenError::Link(PathBuf::from(step))),
+            Kind::BlockDevice | Kind::CharDevice | Kind::Other => {
+                return Err(OpenError::Io(rustix::io::Errno::PERM.into()));
+            }
+        }
     }
-    Ok(dir)
+    Ok(is_dir)
 }
 
-fn through_link(capability: &Capability, link: &Path, scope: &Grant) -> Failure {
+fn through_link(capability: &Capability, link: &Path, scope: &Scope) -> Failure {
     let link = link.display();
     Failure::Denied(Denial {
         needed: capability.to_string(),
         held: scope.to_string(),
-        hint: format!("{link} is a symbolic link; grant the directory it leads to by its own name"),
+        hint: format!("{link} is a symbolic link; grant what it leads to by its own name"),
         rule: None,
     })
 }
@@ -182,10 +247,10 @@ fn refused(capability: &Capability, path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::NotFound => {
-            Failure::NotFound(format!("{capability}: the directory {path} does not exist; create it, or grant another"))
+            Failure::NotFound(format!("{capability}: {path} does not exist; create it, or grant another"))
         }
         io::ErrorKind::NotADirectory => {
-            Failure::NotFound(format!("{capability}: {path} is not a directory; grant the directory that holds it"))
+            Failure::NotFound(format!("{capability}: {path} lies below something that is not a directory"))
         }
         _ => Failure::Failed(format!("{capability}: {path} cannot be opened: {error}")),
     }
@@ -194,13 +259,15 @@ fn refused(capability: &Capability, path: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vespiary_kernel::grant::Grant;
 
-    fn grant(texts: &[&str]) -> Grant {
-        Grant::of_run(texts.iter().map(|t| t.parse().unwrap()))
+    fn grant(texts: &[&str]) -> Scope {
+        Scope::whole(Grant::of_run(texts.iter().map(|t| t.parse().unwrap())))
     }
 
-    fn inode(preopens: &[Preopen], at: usize) -> u64 {
-        preopens[at].dir.dir.metadata().unwrap().ino()
+    fn inode(scope: &Granted, at: usize) -> u64 {
+        let preopen = &scope.preopens[at];
+        preopen.tree.backing.stat(&preopen.path).unwrap().identity.1
     }
 
     #[test]
@@ -219,27 +286,42 @@ mod tests {
         assert!(
             matches!(open("read:gone"), Failure::NotFound(why) if why.contains("read:gone") && why.contains("gone does not exist"))
         );
-        assert!(matches!(open("write:file"), Failure::NotFound(why) if why.contains("not a directory")));
+        assert!(matches!(open("write:file/below"), Failure::NotFound(why) if why.contains("not a directory")));
         for link in ["read:up", "read:away", "write:inside", "write:inside/below"] {
             let refused = open(link);
             assert!(matches!(&refused, Failure::Denied(d) if d.hint.contains("is a symbolic link")), "{refused:?}");
         }
         scopes.open(&root, &grant(&["write:out/below"])).map(drop).unwrap();
+        let one_file = scopes.open(&root, &grant(&["read:file"])).unwrap();
+        assert!(!one_file.preopens[0].is_dir);
+        let absolute = |name: &str| format!("read:{}", root.join(name).display());
+        let several =
+            scopes.open(&root, &grant(&[&absolute("out"), &absolute("out/below"), &absolute("file")])).unwrap();
+        let places: Vec<_> = several.preopens.iter().map(|preopen| (&*preopen.path, preopen.is_dir)).collect();
+        assert_eq!(places, [(".", true), ("file", false)], "a grant that another covers is part of it");
     }
 
     #[test]
     fn a_directory_made_anew_is_opened_anew() {
         let temp = tempfile::tempdir().unwrap();
-        let root = temp.path();
+        let (root, away) = (&temp.path().join("root"), temp.path().join("away"));
         let (sub, scope, scopes) = (root.join("sub"), grant(&["read:.", "write:sub"]), Scopes::default());
-        std::fs::create_dir(&sub).unwrap();
+        std::fs::create_dir_all(&sub).unwrap();
         let first = scopes.open(root, &scope).unwrap();
         assert!(Arc::ptr_eq(&first, &scopes.open(root, &scope).unwrap()), "an unchanged scope is opened once");
         std::fs::rename(&sub, root.join("old")).unwrap();
         std::fs::create_dir(&sub).unwrap();
         let second = scopes.open(root, &scope).unwrap();
-        assert_ne!(inode(&first, 1), inode(&second, 1));
-        assert_eq!((first[1].name.as_str(), second.len()), ("sub", 2));
+        assert_eq!((first.preopens[1].name.as_str(), second.preopens.len()), ("sub", 2));
+        assert!(
+            Arc::ptr_eq(&first, &second),
+            "what lies below a root is not held open, so that it need not be opened anew"
+        );
+        std::fs::rename(root, &away).unwrap();
+        std::fs::create_dir_all(&sub).unwrap();
+        let third: Arc<Granted> = scopes.open(root, &scope).unwrap();
+        assert_ne!(inode(&first, 0), inode(&third, 0));
+        assert!(std::fs::remove_dir(&sub).is_ok() && matches!(scopes.open(root, &scope), Err(Failure::NotFound(_))));
     }
 
     #[test]

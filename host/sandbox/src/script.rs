@@ -8,6 +8,7 @@ use crate::cell::Cell;
 use crate::components::Ready;
 use crate::ending;
 use crate::engine::Ticker;
+use crate::report::Report;
 use crate::run::within;
 use crate::text;
 use crate::walls::Clock;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::{Ending, Failure, Outcome, Usage};
 use vespiary_kernel::json::Json;
+use vespiary_kernel::pool::Lease;
 use vespiary_kernel::ports::{BoxFuture, ScriptCell};
-use vespiary_kernel::quota::{Lease, Quota};
-use vespiary_kernel::script::{Action, Completion, ErrorKind, Request, ScriptError, State, Turn};
+use vespiary_kernel::quota::Quota;
+use vespiary_kernel::script::{Action, Budget, Completion, ErrorKind, Request, ScriptError, State, Turn, Verdict};
 use wasmtime::Store;
 
 /// A live engine. The order of the fields is the order in which they are dropped: the memory before the lease.
@@ -35,23 +37,24 @@ struct LiveScript {
 impl Sandbox {
     pub(crate) async fn open_engine(&self, admitted: Admitted) -> Result<Box<dyn ScriptCell>, Outcome> {
         let plugin = Arc::clone(admitted.plugin());
-        let entry = self.components.find(&plugin.digest, plugin.kind, &self.imports).await.map_err(Outcome::refused)?;
+        let entry = self.components.find(&plugin, &self.imports).await.map_err(Outcome::refused)?;
         let pre = match entry.get() {
             Ok(Ready::Engine(pre)) => pre,
             Ok(_) => return Err(Outcome::refused(Failure::Unrunnable("it does not run scripts".into()))),
             Err(failure) => return Err(Outcome::refused(failure)),
         };
+        let quota = *admitted.quota();
         let (cell, mut lease) = self.imports.of_script(admitted);
         let mut store = cell.into_store(&self.engine);
         let clock = Arc::clone(&store.data().walls.clock);
-        match within(&clock, &plugin.quota, pre.instantiate_async(&mut store)).await {
+        match within(&clock, &quota, pre.instantiate_async(&mut store)).await {
             Ok(guest) => {
                 lease.park();
                 Ok(Box::new(LiveScript {
                     store,
                     guest,
                     clock,
-                    quota: plugin.quota,
+                    quota,
                     dead: None,
                     _ticker: Arc::clone(&self.ticker),
                     lease,
@@ -59,7 +62,7 @@ impl Sandbox {
             }
             Err(stopped) => {
                 let cell = store.into_data();
-                let failure = stopped.cause(&cell, &plugin.quota);
+                let failure = stopped.cause(&cell, &quota);
                 Err(cell.into_outcome(Ending::Failed(failure)))
             }
         }
@@ -102,7 +105,7 @@ impl LiveScript {
             Err(failure) => {
                 let usage = self.usage();
                 let (log, artifacts) = self.store.data_mut().report.take();
-                let outcome = Outcome { call: None, ending: Ending::Failed(failure), usage, artifacts, log };
+                let outcome = Outcome { usage, artifacts, log, ..Outcome::refused(failure) };
                 self.dead = Some(outcome.clone());
                 Err(outcome)
             }
@@ -120,17 +123,29 @@ impl ScriptCell for LiveScript {
         })
     }
 
-    fn start<'a>(&'a mut self, source: &'a str, args: &'a Json) -> BoxFuture<'a, Result<Turn, Outcome>> {
+    fn start<'a>(
+        &'a mut self,
+        source: &'a str,
+        args: &'a Json,
+        budget: Budget,
+    ) -> BoxFuture<'a, Result<Turn, Outcome>> {
         Box::pin(async move {
             let args = args.as_str().to_owned();
-            enter!(self, |guest, store| guest.call_start(store, source, &args), turn)
+            let budget = wit::Budget { total: budget.total, spent: budget.spent };
+            enter!(self, |guest, store| guest.call_start(store, source, &args, budget), |said| turn(
+                said,
+                &self.store.data().report
+            ))
         })
     }
 
-    fn step(&mut self, completions: Vec<Completion>) -> BoxFuture<'_, Result<Turn, Outcome>> {
+    fn step(&mut self, completions: Vec<Completion>, spent: u64) -> BoxFuture<'_, Result<Turn, Outcome>> {
         Box::pin(async move {
             let completions: Vec<_> = completions.into_iter().map(completion).collect();
-            enter!(self, |guest, store| guest.call_step(store, &completions), turn)
+            enter!(self, |guest, store| guest.call_step(store, &completions, spent), |said| turn(
+                said,
+                &self.store.data().report
+            ))
         })
     }
 
@@ -151,8 +166,18 @@ fn completion(completion: Completion) -> wit::Completion {
     wit::Completion { id: completion.id, settlement }
 }
 
-/// A turn of the guest, every piece of JSON in it checked.
-fn turn(turn: wit::Turn) -> Result<Turn, Failure> {
+/// A turn of the guest, every piece of JSON in it checked, and its words counted: they go into the record, of this turn and of
+/// every other.
+fn turn(turn: wit::Turn, report: &Report) -> Result<Turn, Failure> {
+    for request in &turn.requests {
+        match &request.action {
+            wit::Action::Phase(words) | wit::Action::Log(words) => report.count(words).map_err(Failure::Limit)?,
+            wit::Action::Verdict(note) => {
+                report.count(&note.claim).and_then(|()| report.count(&note.votes)).map_err(Failure::Limit)?;
+            }
+            wit::Action::Agent(_) | wit::Action::Tool(_) => {}
+        }
+    }
     let requests = turn.requests.into_iter().map(request).collect::<Result<_, _>>()?;
     let state = match turn.state {
         wit::State::Waiting => State::Waiting,
@@ -165,13 +190,23 @@ fn turn(turn: wit::Turn) -> Result<Turn, Failure> {
 fn request(request: wit::Request) -> Result<Request, Failure> {
     let action = match request.action {
         wit::Action::Agent(agent) => {
-            Action::Agent { prompt: agent.prompt, options: ending::json(agent.options, "an agent's options")? }
+            let options = ending::json(agent.options, "an agent's options")?;
+            Action::Agent { prompt: agent.prompt, options, status: agent.status }
         }
         wit::Action::Tool(tool) => {
             Action::Tool { name: tool.name, arguments: ending::json(tool.arguments, "a tool's arguments")? }
         }
         wit::Action::Phase(title) => Action::Phase(text::line(title)),
         wit::Action::Log(line) => Action::Log(text::cause(line)),
+        wit::Action::Verdict(note) => {
+            let verdict = match note.verdict {
+                wit::Verdict::Verified => Verdict::Verified,
+                wit::Verdict::Refuted => Verdict::Refuted,
+                wit::Verdict::Unverified => Verdict::Unverified,
+            };
+            let votes = ending::json(note.votes, "the votes on a claim")?;
+            Action::Verdict { claim: text::cause(note.claim), verdict, votes }
+        }
     };
     Ok(Request { id: request.id, action })
 }

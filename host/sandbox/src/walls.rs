@@ -4,13 +4,13 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use vespiary_kernel::account::{Account, Resource};
+use vespiary_kernel::call::Usage;
+use vespiary_kernel::pool::CELL_BYTES_MAX;
 use vespiary_kernel::quota::{LimitHit, Quota};
 use wasmtime::ResourceLimiter;
-
-/// Instances one cell may make; a component built from several modules needs some.
-const INSTANCES_MAX: usize = 32;
 
 /// Time a cell spent on a processor: the time inside the polls of its future, waiting excluded.
 #[derive(Debug)]
@@ -19,13 +19,25 @@ pub(crate) struct Clock {
     spent_ns: AtomicU64,
     /// When the poll now under way began; `OUTSIDE` between polls.
     entered_ns: AtomicU64,
+    /// Whether the cell waits for tools that work on its behalf.
+    served: AtomicBool,
 }
 
 const OUTSIDE: u64 = u64::MAX;
 
 impl Clock {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { zero: Instant::now(), spent_ns: AtomicU64::new(0), entered_ns: AtomicU64::new(OUTSIDE) })
+        Arc::new(Self {
+            zero: Instant::now(),
+            spent_ns: AtomicU64::new(0),
+            entered_ns: AtomicU64::new(OUTSIDE),
+            served: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the cell waits for tools that work on its behalf: then it is not idle.
+    pub(crate) fn is_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Processor time so far, the poll under way included.
@@ -55,13 +67,16 @@ impl Clock {
     /// Await `future` from inside a timed one, not counting its polls: they are other cells' work.
     pub(crate) async fn untimed<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
-        poll_fn(|context| {
+        self.served.store(true, Ordering::Relaxed);
+        let served = poll_fn(|context| {
             self.leave();
             let polled = future.as_mut().poll(context);
             self.enter();
             polled
         })
-        .await
+        .await;
+        self.served.store(false, Ordering::Relaxed);
+        served
     }
 
     // One task owns a cell, so the two atomics are never written at the same time: relaxed is enough.
@@ -86,6 +101,12 @@ pub(crate) struct Walls {
     cpu_max: Duration,
     memory: Amount,
     tables: Amount,
+    instances_max: usize,
+    account: Arc<Account>,
+    /// Processor time that stands in the account already, microseconds.
+    charged_us: u64,
+    /// The agent's or run's limit on processor time, when it was passed.
+    pooled: Option<LimitHit>,
 }
 
 /// A sum over all memories, or all tables, of a cell.
@@ -101,19 +122,33 @@ struct Amount {
 }
 
 impl Walls {
-    pub(crate) fn new(quota: &Quota) -> Self {
+    pub(crate) fn new(quota: &Quota, account: Arc<Account>) -> Self {
         Self {
             clock: Clock::new(),
             cpu_max: quota.cpu_time_max,
-            memory: Amount::new(quota.memory_bytes_max),
+            memory: Amount::new(quota.memory_bytes_max.min(CELL_BYTES_MAX)),
             tables: Amount::new(quota.table_elements_max),
+            instances_max: usize::try_from(quota.instances_max).unwrap_or(usize::MAX),
+            account,
+            charged_us: 0,
+            pooled: None,
         }
     }
 
-    /// The limit, when the processor time is used up.
+    /// The limit, when the processor time of the call, its agent or its run is used up.
     pub(crate) fn cpu_spent(&self) -> Option<LimitHit> {
         let used = self.clock.cpu();
-        (used > self.cpu_max).then(|| time_hit("cpu-time-ms", self.cpu_max, used))
+        (used > self.cpu_max).then(|| time_hit("cpu-time-ms", self.cpu_max, used)).or_else(|| self.pooled.clone())
+    }
+
+    /// Note the processor time used since the last time in the account of the call, its agent and its run.
+    pub(crate) fn charge(&mut self) {
+        let used = Usage::micros(self.clock.cpu());
+        let more = used.saturating_sub(self.charged_us);
+        self.charged_us = used;
+        if let Err(hit) = self.account.charge(Resource::CpuTime, more) {
+            self.pooled.get_or_insert(hit);
+        }
     }
 
     /// The growth that was refused, if one was: the likely reason when a guest dies afterwards.
@@ -179,17 +214,39 @@ impl ResourceLimiter for Walls {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        self.instances_max
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vespiary_kernel::account::Limits;
+
+    fn walls(quota: &Quota, run: Limits) -> Walls {
+        Walls::new(quota, Account::of_call(&Account::of_run(run), quota))
+    }
+
+    #[test]
+    fn processor_time_is_charged_once_and_the_runs_limit_ends_the_call() {
+        let mut walls = walls(&Quota::default(), Limits::NONE.with(Resource::CpuTime, 5_000));
+        walls.clock.enter();
+        let until = Instant::now() + Duration::from_millis(6);
+        walls.charge();
+        assert_eq!(walls.cpu_spent(), None);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        walls.charge();
+        walls.clock.leave();
+        let hit = walls.cpu_spent().expect("the run's processor time is used up");
+        assert_eq!((hit.quota.as_str(), hit.limit), ("run-cpu-time-us", 5_000));
+        assert_eq!(walls.account.used(Resource::CpuTime), walls.charged_us);
+    }
 
     #[test]
     fn memories_share_one_limit_and_a_failed_growth_is_given_back() {
-        let mut walls = Walls::new(&Quota { memory_bytes_max: 100, ..Quota::default() });
+        let mut walls = walls(&Quota { memory_bytes_max: 100, ..Quota::default() }, Limits::NONE);
         assert!(walls.memory_growing(0, 60, None).unwrap());
         assert!(walls.memory_growing(0, 40, None).unwrap());
         assert!(!walls.memory_growing(40, 41, None).unwrap());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use vespiary_kernel::call::{Failure, Outcome};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::script::{Action, Completion, State};
+use vespiary_kernel::script::{Action, Budget, Completion, State};
 use vespiary_sandbox::SandboxConfig;
 use vespiary_sandbox::describe::Description;
 
@@ -107,14 +107,14 @@ async fn a_script_asks_waits_and_returns() {
     assert!(meta.as_str().contains("\"n\""), "{meta}");
     let wrong = session.check("export const meta = {").await.unwrap().unwrap_err();
     assert!(wrong.line > 0, "{wrong:?}");
-    let turn = nest.session("engine").await.start(source, &Json::null()).await.unwrap();
+    let turn = nest.session("engine").await.start(source, &Json::null(), Budget::default()).await.unwrap();
     assert!(matches!(turn.state, State::Waiting));
     let mut session = nest.session("engine").await;
-    let turn = session.start(source, &Json::parse("[7]").unwrap()).await.unwrap();
+    let turn = session.start(source, &Json::parse("[7]").unwrap(), Budget::default()).await.unwrap();
     let ids: Vec<u64> = turn.requests.iter().map(|request| request.id).collect();
     assert!(turn.requests.iter().all(|request| matches!(&request.action, Action::Agent { .. })) && ids.len() == 3);
     let answer = |id: u64| Completion { id, settlement: Ok(Json::parse(id.to_string()).unwrap()) };
-    let turn = session.step(ids.iter().rev().copied().map(answer).collect()).await.unwrap();
+    let turn = session.step(ids.iter().rev().copied().map(answer).collect(), 0).await.unwrap();
     let State::Done(value) = turn.state else { panic!("{:?}", turn.state) };
     let value: serde_json::Value = value.read().unwrap();
     assert_eq!((&value["found"], &value["args"]), (&serde_json::json!(ids), &serde_json::json!([7])));
@@ -125,6 +125,6 @@ async fn an_endless_script_ends_with_the_processor_time() {
     let quota = "[quota]\ncpu-time-ms-max = 200";
     let nest = nest(Guests::default().with("engine", "engine", built("engine"), quota));
     let source = "export const meta = { name: 'n', description: 'd' };\nfor (;;) {}\n";
-    let failure = nest.session("engine").await.start(source, &Json::null()).await.unwrap_err();
+    let failure = nest.session("engine").await.start(source, &Json::null(), Budget::default()).await.unwrap_err();
     assert!(matches!(&failure, Failure::Limit(hit) if hit.quota == "cpu-time-ms"), "{failure}");
 }

@@ -5,9 +5,9 @@ use crate::nest::{Guests, Nest, ROOM, failure, limit, trap, value};
 use std::sync::Arc;
 use std::time::Duration;
 use vespiary_kernel::call::Failure;
-use vespiary_kernel::quota::Capacity;
+use vespiary_kernel::pool::Capacity;
 use vespiary_sandbox::describe::Description;
-use vespiary_sandbox::{Allocator, SandboxConfig};
+use vespiary_sandbox::{Allocator, CompileLimits, SandboxConfig};
 
 fn one(component: Vec<u8>) -> Nest {
     Nest::of(Guests::default().with("g", "tools", component, ""))
@@ -37,7 +37,7 @@ async fn each_call_meets_a_fresh_instance() {
 async fn the_pool_is_used_where_it_fits_and_missed_where_it_does_not() {
     assert!(matches!(one(echo()).sandbox.allocator(), Allocator::Pooling { cells } if *cells >= 64));
     // No machine has the address space for this many.
-    let capacity = Capacity { tools: 10_000_000, ..ROOM };
+    let capacity = Capacity::of_places(10_000_000, 4, 2, 64);
     let nest = Nest::built(SandboxConfig::new(capacity, Arc::new(Guests::default().with("g", "tools", echo(), ""))));
     assert!(matches!(nest.sandbox.allocator(), Allocator::OnDemand { .. }), "{}", nest.sandbox.allocator());
     assert_eq!(value(&nest.call("g.x", "[2]").await), "[2]");
@@ -48,12 +48,13 @@ async fn the_network_is_refused_before_anything_runs_and_named() {
     let reach = |interface: &str, function: &str| {
         tool(&format!(r#"(import "{interface}" "{function}" (func))"#), "(unreachable)")
     };
-    for (interface, function) in
-        [("wasi:sockets/tcp@0.2.12", "connect"), ("wasi:http/outgoing-handler@0.2.12", "handle")]
-    {
+    for (interface, function, remedy) in [
+        ("wasi:sockets/tcp@0.2.12", "connect", "no capability"),
+        ("wasi:http/outgoing-handler@0.2.12", "handle", "declare in plugin.toml"),
+    ] {
         let outcome = one(reach(interface, function)).call("g.x", "{}").await;
         let why = unrunnable(failure(&outcome));
-        assert!(why.contains(interface) && why.contains("no capability"), "{why}");
+        assert!(why.contains(interface) && why.contains(remedy), "{why}");
     }
     let names = one(echo()).sandbox.imports(reach("wasi:sockets/tcp@0.2.12", "connect")).await.unwrap();
     assert!(names.iter().any(|name| name == "wasi:sockets/tcp@0.2.12"), "{names:?}");
@@ -72,16 +73,17 @@ async fn what_is_no_tool_plugin_is_refused_with_a_reason() {
         assert!(why.contains(word), "{why}");
     }
     let config = SandboxConfig {
-        component_bytes_max: 100,
+        compile: CompileLimits { component_bytes_max: 100, ..CompileLimits::default() },
         ..SandboxConfig::new(ROOM, Arc::new(Guests::default().with("g", "tools", echo(), "")))
     };
-    assert!(unrunnable(failure(&Nest::built(config).call("g.x", "{}").await)).contains("at most 100"));
+    assert_eq!(limit(&Nest::built(config).call("g.x", "{}").await).quota, "component-bytes");
 }
 
 #[tokio::test]
 async fn a_component_that_compiles_for_too_long_is_given_up() {
     let guests = Arc::new(Guests::default().with("g", "tools", echo(), ""));
-    let config = SandboxConfig { compile_time_max: Duration::ZERO, ..SandboxConfig::new(ROOM, guests) };
+    let compile = CompileLimits { compile_time_max: Duration::ZERO, ..CompileLimits::default() };
+    let config = SandboxConfig { compile, ..SandboxConfig::new(ROOM, guests) };
     let nest = Nest::built(config);
     for _ in 0..2 {
         assert_eq!(limit(&nest.call("g.x", "{}").await).quota, "compile-time-ms");

@@ -120,8 +120,8 @@ pub(crate) fn engine(imports: &str, body: &str) -> Vec<u8> {
             (func (export "vespiary:plugin/script@0.1.0#check") (param i32 i32) (result i32)
                 (i32.store offset=4 (i32.const 600) (i32.const 2048)) (i32.store offset=8 (i32.const 600) (i32.const 12))
                 (i32.const 600))
-            (func (export "vespiary:plugin/script@0.1.0#start") (param i32 i32 i32 i32) (result i32) (i32.const 700))
-            (func (export "vespiary:plugin/script@0.1.0#step") (param i32 i32) (result i32) {body} (i32.const 700)))"#
+            (func (export "vespiary:plugin/script@0.1.0#start") (param i32 i32 i32 i32 i32 i64 i64) (result i32) (i32.const 700))
+            (func (export "vespiary:plugin/script@0.1.0#step") (param i32 i32 i64) (result i32) {body} (i32.const 700)))"#
         ),
     )
 }

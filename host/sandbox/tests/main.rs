@@ -3,6 +3,7 @@
 
 mod bundled;
 mod cache;
+mod compile;
 mod contract;
 mod guest;
 mod nest;

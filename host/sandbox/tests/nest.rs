@@ -10,11 +10,12 @@ use vespiary_kernel::event::Event;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::plugin::{Manifest, Plugin};
-use vespiary_kernel::policy::{Policy, Question};
-use vespiary_kernel::ports::{Approver, BoxFuture, Catalog, Log, LogError};
+use vespiary_kernel::plugin::{Manifest, Plugin, Trust};
+use vespiary_kernel::policy::{Answer, Policy};
+use vespiary_kernel::pool::{Capacity, Pool};
+use vespiary_kernel::ports::{Approver, Asked, BoxFuture, Catalog, Log, LogError};
 use vespiary_kernel::principal::{Principal, RunLimits};
-use vespiary_kernel::quota::{Capacity, LimitHit, Pool};
+use vespiary_kernel::quota::LimitHit;
 use vespiary_sandbox::{Sandbox, SandboxConfig};
 
 /// Guests by name.
@@ -29,7 +30,7 @@ impl Guests {
     pub(crate) fn with(mut self, name: &str, kind: &str, component: Vec<u8>, manifest: &str) -> Self {
         let text = format!("name='{name}'\nversion='1.0.0'\nkind='{kind}'\ndescription='a guest'\n{manifest}");
         let digest = Digest::of(&component);
-        let plugin = Plugin::new(Manifest::parse(&text).unwrap(), digest).unwrap();
+        let plugin = Plugin::new(Manifest::parse(&text).unwrap(), digest, Trust::Added).unwrap();
         self.plugins.insert(name.into(), Arc::new(plugin));
         self.components.insert(digest, component);
         self
@@ -68,8 +69,8 @@ impl Log for Nobody {
 }
 
 impl Approver for Nobody {
-    fn ask<'a>(&'a self, _: &'a RunId, _: &'a Question) -> BoxFuture<'a, bool> {
-        Box::pin(async { false })
+    fn ask<'a>(&'a self, _: Asked<'a>) -> BoxFuture<'a, Answer> {
+        Box::pin(async { Answer::Nobody("nobody is here".into()) })
     }
 }
 
@@ -81,7 +82,7 @@ pub(crate) struct Nest {
     root: PathBuf,
 }
 
-pub(crate) const ROOM: Capacity = Capacity { tools: 64, agents: 4, scripts: 2, running: 64 };
+pub(crate) const ROOM: Capacity = Capacity::of_places(64, 4, 2, 64);
 
 impl Nest {
     /// Room for many, no cache.
@@ -108,7 +109,7 @@ impl Nest {
 
     pub(crate) fn person(&self, grant: &[&str]) -> Principal {
         let grant = Grant::of_run(grant.iter().map(|text| text.parse().unwrap()));
-        Principal::of_run("test".parse().unwrap(), self.root.clone(), grant, RunLimits::default())
+        self.dispatcher.start("test".parse().unwrap(), self.root.clone(), grant, RunLimits::default())
     }
 
     /// Call `tool` as somebody who holds all tools.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use vespiary_kernel::ids::Digest;
-use vespiary_kernel::plugin::{Manifest, Plugin};
+use vespiary_kernel::plugin::{Manifest, Plugin, Trust};
 
 struct Bundled {
     manifest: &'static str,
@@ -46,6 +46,6 @@ fn entry(bundled: &Bundled, fresh: Option<&Path>) -> Result<Entry, Trouble> {
             (Cow::Owned(bytes), digest)
         }
     };
-    let plugin = Plugin::new(manifest, digest).map_err(|e| broken(&e))?;
+    let plugin = Plugin::new(manifest, digest, Trust::Bundled).map_err(|e| broken(&e))?;
     Ok(Entry { plugin: Arc::new(plugin), origin: Origin::Bundled, component })
 }

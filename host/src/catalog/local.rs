@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vespiary_kernel::ids::Digest;
-use vespiary_kernel::plugin::{Kind, Manifest, Plugin};
+use vespiary_kernel::plugin::{Kind, Manifest, Plugin, Trust};
 
 /// The largest component that is read from a file. QuickJS compiled to WebAssembly takes 1.2 MiB.
 const COMPONENT_BYTES_MAX: u64 = 64 << 20;
@@ -40,7 +40,10 @@ pub(super) fn load(path: &Path) -> Result<Entry, Trouble> {
     if manifest.kind == Kind::Engine {
         return Err(refused(&"kind = \"engine\" is for the bundled script engine alone"));
     }
-    let plugin = Plugin::new(manifest, Digest::of(&component)).map_err(|e| refused(&e))?;
+    if !manifest.kind.is_component() {
+        return Err(refused(&"kind = \"program\" is for the host's own exec alone"));
+    }
+    let plugin = Plugin::new(manifest, Digest::of(&component), Trust::Added).map_err(|e| refused(&e))?;
     let origin = Origin::File(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     Ok(Entry { plugin: Arc::new(plugin), origin, component: Cow::Owned(component) })
 }

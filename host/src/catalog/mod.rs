@@ -3,6 +3,7 @@
 
 pub mod bundled;
 pub mod local;
+mod program;
 
 use crate::exit::Trouble;
 use std::borrow::Cow;
@@ -58,7 +59,14 @@ impl Shelf {
         for entry in bundled::entries()? {
             shelf.put(entry)?;
         }
+        shelf.put(program::programs()?)?;
         Ok(shelf)
+    }
+
+    /// Add the plugin that asks models.
+    pub fn with_models(mut self) -> Result<Self, Trouble> {
+        self.put(program::models()?)?;
+        Ok(self)
     }
 
     /// Put the component at `path` on the shelf, and say what its name is.
@@ -136,7 +144,8 @@ mod tests {
         let shelf = Shelf::bundled().unwrap();
         for entry in shelf.iter() {
             assert!(entry.is_intact(), "{}", entry.plugin.name);
-            assert_eq!(entry.component[..4], *b"\0asm");
+            let is_component = entry.component.starts_with(b"\0asm");
+            assert_eq!(is_component, entry.plugin.kind.is_component(), "{}", entry.plugin.name);
         }
         for name in ["files", "search", "git", "secrets", "deps"] {
             assert!(shelf.entry(name).is_some(), "{name} is not bundled");

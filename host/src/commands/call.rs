@@ -8,6 +8,7 @@ use crate::catalog::Shelf;
 use crate::cli::CallArgs;
 use crate::disk;
 use crate::exit::{Exit, Trouble};
+use crate::live::Live;
 use crate::paths::Home;
 use crate::report::pretty;
 use crate::terminal::{json, line};
@@ -17,11 +18,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use vespiary_kernel::call::{Artifact, Ending, Failure, Keep, LogLine, Outcome, ToolCall, Usage};
-use vespiary_kernel::capability::{Capability, ToolPattern};
+use vespiary_kernel::capability::Capability;
 use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
 use vespiary_kernel::ids::{CallId, RunId, ToolName};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::plugin::Kind;
+use vespiary_kernel::pattern::ToolPattern;
+use vespiary_kernel::plugin::{Kind, Plugin};
 use vespiary_kernel::ports::{Catalog as _, Log as _};
 use vespiary_kernel::principal::{Principal, RunLimits};
 
@@ -42,40 +44,55 @@ struct Shape<'a> {
     log: &'a [LogLine],
 }
 
-pub(super) fn call(args: &CallArgs) -> Result<Exit, Trouble> {
+pub(super) fn call(args: &CallArgs, policy: Option<&Path>) -> Result<Exit, Trouble> {
     let arguments = arguments(&args.arguments)?;
     let root = wiring::project(&args.dir)?;
-    let mut shelf = Shelf::bundled()?;
-    for path in &args.permissions.plugin {
-        shelf.load(path)?;
-    }
-    let plugin = shelf.find(&args.tool).ok_or_else(|| {
-        Trouble::usage(
-            format!("{} cannot be called", args.tool),
-            format!("there is no plugin named {:?}; there are {}", args.tool.plugin(), shelf.names().join(", ")),
-            "`vespiary plugin list` says what each is for; --plugin FILE.wasm adds one",
-        )
-    })?;
-    let tools = match plugin.kind {
-        Kind::Agent => ToolPattern::Any,
-        Kind::Tools | Kind::Engine => ToolPattern::One(args.tool.clone()),
-    };
-    let read = ".".parse().map(Capability::Read).ok();
-    let (grant, policy) = wiring::permissions(&args.permissions, read.into_iter().chain([Capability::Tool(tools)]));
     let home = Home::locate()?;
+    let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
+    let shelf = wiring::shelf(&args.permissions, &rules)?;
+    let plugin = named(&shelf, &args.tool)?;
+    let grant = wiring::grant(&args.permissions, defaults(&plugin, &args.tool));
     let id = wiring::new_run_id()?;
-    let who = Principal::of_run(id.clone(), root, grant, RunLimits::default());
-    let host = Host::open(&home, shelf, wiring::capacity_of_call(), policy, Arc::new(|f| f()))?;
+    let host = Host::open(&home, shelf, wiring::capacity_of_call(), rules, Arc::new(|f| f()), None)?;
+    let who = host.dispatcher.start(id.clone(), root, grant, RunLimits::default());
+    let live = Live::begin(&home, &id)?;
     let runtime = wiring::runtime()?;
-    let outcome = runtime.block_on(recorded(&host, &who, &args.tool, arguments));
+    let outcome = runtime.block_on(recorded(&host, &who, &live, &args.tool, arguments));
     runtime.shutdown_background();
     let outcome = outcome?;
     host.ledger.close()?;
     show(args, &id, &outcome)
 }
 
+/// The plugin of a tool.
+pub(super) fn named(shelf: &Shelf, tool: &ToolName) -> Result<Arc<Plugin>, Trouble> {
+    shelf.find(tool).ok_or_else(|| {
+        Trouble::usage(
+            format!("{tool} cannot be called"),
+            format!("there is no plugin named {:?}; there are {}", tool.plugin(), shelf.names().join(", ")),
+            "`vespiary plugin list` says what each is for; --plugin FILE.wasm adds one",
+        )
+    })
+}
+
+/// What a call holds where nobody says otherwise: the project to read, and the tool itself; an agent's are all tools.
+pub(super) fn defaults(plugin: &Plugin, tool: &ToolName) -> impl Iterator<Item = Capability> + use<> {
+    let tools = match plugin.kind {
+        Kind::Agent => ToolPattern::Any,
+        Kind::Tools | Kind::Engine | Kind::Program | Kind::Model => ToolPattern::One(tool.clone()),
+    };
+    let read = ".".parse().map(Capability::Read).ok();
+    read.into_iter().chain([Capability::Tool(tools)])
+}
+
 /// The call between the record of a run's start and of its end.
-async fn recorded(host: &Host, who: &Principal, tool: &ToolName, arguments: Json) -> Result<Outcome, Trouble> {
+async fn recorded(
+    host: &Host,
+    who: &Principal,
+    live: &Live,
+    tool: &ToolName,
+    arguments: Json,
+) -> Result<Outcome, Trouble> {
     let run = who.run().id();
     let started = Event::RunStarted {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -91,6 +108,7 @@ async fn recorded(host: &Host, who: &Principal, tool: &ToolName, arguments: Json
         outcome = host.dispatcher.dispatch(who, call) => outcome,
         // Dropping the call ends its cell and records it as cancelled.
         _ = tokio::signal::ctrl_c() => Outcome::refused(Failure::Cancelled),
+        () = live.stop_asked() => Outcome::refused(Failure::Cancelled),
     };
     let (status, value, error) = match &outcome.ending {
         Ending::Done(value) => (RunStatus::Completed, Some(Payload::Value(value.clone())), None),
@@ -137,7 +155,7 @@ fn show(args: &CallArgs, run: &RunId, outcome: &Outcome) -> Result<Exit, Trouble
 }
 
 /// A JSON object given as text, as `-` or as `@FILE`.
-fn arguments(text: &str) -> Result<Json, Trouble> {
+pub(super) fn arguments(text: &str) -> Result<Json, Trouble> {
     let wrong = |error: &dyn std::fmt::Display| {
         Trouble::usage(
             "the arguments cannot be used",

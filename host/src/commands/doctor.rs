@@ -8,6 +8,8 @@ use crate::cli::Output;
 use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
+use crate::policy::places::Places;
+use crate::policy::{Flags, Rules};
 use crate::report::{count, thousands};
 use crate::terminal::{Style, plain};
 use crate::wiring;
@@ -51,7 +53,7 @@ impl Check {
     }
 }
 
-pub(super) fn doctor(output: Output) -> Result<Exit, Trouble> {
+pub(super) fn doctor(named: Option<&Path>, output: Output) -> Result<Exit, Trouble> {
     let mut checks = vec![kernel(), memory(), maps()];
     match Home::locate() {
         Ok(home) => {
@@ -61,8 +63,10 @@ pub(super) fn doctor(output: Output) -> Result<Exit, Trouble> {
                 }
                 Err(trouble) => Check::fail("directories", &trouble),
             });
+            checks.push(policy(&home, named));
             checks.push(ledger(&home));
             cells(&home, &mut checks);
+            checks.push(programs());
         }
         Err(trouble) => checks.push(Check::fail("directories", &trouble)),
     }
@@ -146,12 +150,40 @@ fn maps() -> Check {
     }
 }
 
+/// The policy files in force here, and what is wrong with them.
+fn policy(home: &Home, named: Option<&Path>) -> Check {
+    let rules = match wiring::project(Path::new("."))
+        .and_then(|root| Ok(Rules::load(&Places::of(home, named, &root), &root, Flags::default())?))
+    {
+        Ok(rules) => rules,
+        Err(trouble) => return Check::fail("policy", &trouble),
+    };
+    let sources = rules.sources.iter().map(|source| format!("{} ({})", source.path.display(), source.kind));
+    let found = match sources.collect::<Vec<_>>() {
+        none if none.is_empty() => "no file; grants are what the command line gives".to_owned(),
+        some => some.join(", "),
+    };
+    match rules.doubts.len() {
+        0 => Check::ok("policy", found),
+        n => Check::warn("policy", found, format!("look at {}: vespiary policy check", count(n as u64, "doubt"))),
+    }
+}
+
 fn ledger(home: &Home) -> Check {
     let opened = Ledger::open(&home.ledger()).and_then(|ledger| {
         let runs = ledger.reader()?.runs(usize::MAX)?.len() as u64;
         Ok(Check::ok("ledger", format!("{}, {}", home.ledger().display(), count(runs, "run"))))
     });
     opened.unwrap_or_else(|error| Check::fail("ledger", &error.into()))
+}
+
+/// Whether host programs can be confined here. Where they cannot, none is run, and everything else works.
+fn programs() -> Check {
+    match wiring::runtime().map(|runtime| runtime.block_on(wiring::programs().check())) {
+        Ok(Ok(())) => Check::ok("programs", "host programs can be confined; each still needs exec:PROGRAM"),
+        Ok(Err(refused)) => Check::warn("programs", refused.to_string(), "grant no exec: on this machine meanwhile"),
+        Err(trouble) => Check::warn("programs", trouble.to_string(), trouble.next),
+    }
 }
 
 /// Bundled components, the pool, the cache, and whether each component runs here.
@@ -192,7 +224,7 @@ fn cells(home: &Home, checks: &mut Vec<Check>) {
 fn described(sandbox: &Sandbox, shelf: &Shelf) -> Result<u64, Trouble> {
     wiring::runtime()?.block_on(async {
         let mut n = 0;
-        for entry in shelf.iter() {
+        for entry in shelf.iter().filter(|entry| entry.plugin.kind.is_component()) {
             let asked = sandbox.describe(&entry.plugin).await;
             asked.map_err(|failure| Trouble::of_failure(&format!("{} does not start", entry.plugin.name), &failure))?;
             n += 1;

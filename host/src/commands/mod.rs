@@ -1,13 +1,19 @@
 //! The commands, one a file: each parses what clap left as text, does its work through the dispatcher or a reader, and
 //! prints. `main` is the only place where an error is printed and becomes an exit code.
 
+mod apply;
+mod audit;
+mod background;
 mod call;
+mod check;
 mod doctor;
 mod plugin;
+mod policy;
 mod run;
 mod runs;
+mod workflows;
 
-use crate::cli::{Cli, Command, Output, PluginCommand, RunsCommand};
+use crate::cli::{AuditCommand, Cli, Command, Output, PluginCommand, PolicyCommand, RunsCommand};
 use crate::exit::{Exit, Trouble};
 use crate::terminal::{self, Style, plain};
 use clap::Parser as _;
@@ -18,7 +24,8 @@ use std::process::ExitCode;
 
 /// Run the program on `args`, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, and they are no errors.
@@ -28,16 +35,38 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let json = cli.command.output().json;
+    let named = cli.policy.as_deref();
     let ended = match cli.command {
-        Command::Run(args) => run::run(&args),
-        Command::Call(args) => call::call(&args),
+        Command::Run(run) if run.detach && cli.as_run.is_none() => run::detach(args, run.output),
+        Command::Run(args) => run::run(&args, named, cli.as_run),
+        Command::Check { script, dir, strict, output } => check::check(&script, &dir, strict, named, output),
+        Command::Workflows { dir, output } => workflows::list(&dir, named, output),
+        Command::Call(args) => call::call(&args, named),
         Command::Plugin(PluginCommand::List(output)) => plugin::list(output),
-        Command::Plugin(PluginCommand::Inspect { plugin, output }) => plugin::inspect(&plugin, output),
+        Command::Plugin(PluginCommand::Inspect { plugin, output }) => plugin::inspect(&plugin, named, output),
         Command::Runs(RunsCommand::List { limit, output }) => runs::list(limit, output),
-        Command::Runs(RunsCommand::Show { run, events, verify, output }) => {
+        Command::Runs(RunsCommand::Show { run, patch: true, .. }) => runs::patch(&run),
+        Command::Runs(RunsCommand::Show { run, events, verify, output, .. }) => {
             runs::show(&run, runs::Show { events, verify }, output)
         }
-        Command::Doctor(output) => doctor::doctor(output),
+        Command::Runs(RunsCommand::Apply { run, dry_run, except_conflicts, output }) => {
+            apply::apply(&run, apply::How { dry_run, except_conflicts }, output)
+        }
+        Command::Runs(RunsCommand::Watch { run, output }) => background::watch(&run, output),
+        Command::Runs(RunsCommand::Stop { run, now, output }) => background::stop(&run, now, output),
+        Command::Runs(RunsCommand::Export { run, out, output }) => audit::export(&run, &out, output),
+        Command::Audit(AuditCommand::Verify { run, bundle, head, output, .. }) => {
+            let what = match (&run, &bundle) {
+                (Some(run), _) => audit::What::Run(run),
+                (None, Some(bundle)) => audit::What::Bundle(bundle),
+                (None, None) => audit::What::All,
+            };
+            audit::verify(what, head.as_ref(), output)
+        }
+        Command::Policy(PolicyCommand::Check { file, dir, output }) => policy::check(&file, &dir, named, output),
+        Command::Policy(PolicyCommand::Show { dir, output }) => policy::show(&dir, named, output),
+        Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, named),
+        Command::Doctor(output) => doctor::doctor(named, output),
     };
     let exit = ended.unwrap_or_else(|trouble| {
         complain(&trouble, json);
@@ -64,8 +93,18 @@ impl Command {
             Self::Run(args) => args.output,
             Self::Call(args) => args.output,
             Self::Plugin(PluginCommand::List(output) | PluginCommand::Inspect { output, .. }) => *output,
-            Self::Runs(RunsCommand::List { output, .. } | RunsCommand::Show { output, .. }) => *output,
-            Self::Doctor(output) => *output,
+            Self::Runs(
+                RunsCommand::List { output, .. }
+                | RunsCommand::Show { output, .. }
+                | RunsCommand::Watch { output, .. }
+                | RunsCommand::Stop { output, .. }
+                | RunsCommand::Export { output, .. }
+                | RunsCommand::Apply { output, .. },
+            ) => *output,
+            Self::Audit(AuditCommand::Verify { output, .. }) => *output,
+            Self::Policy(PolicyCommand::Check { output, .. } | PolicyCommand::Show { output, .. }) => *output,
+            Self::Policy(PolicyCommand::Explain(args)) => args.output,
+            Self::Check { output, .. } | Self::Workflows { output, .. } | Self::Doctor(output) => *output,
         }
     }
 }
@@ -77,10 +116,15 @@ fn print_json(value: &impl Serialize) -> Result<(), Trouble> {
     print_out(&terminal::json(&text))
 }
 
-/// `text` and a line end on standard output. Somebody who stopped reading (`| head`) is no error.
+/// `text` and a line end on standard output.
 fn print_out(text: &str) -> Result<(), Trouble> {
+    print_raw(format!("{text}\n").as_bytes())
+}
+
+/// Bytes on standard output as they are. Somebody who stopped reading (`| head`) is no error.
+fn print_raw(bytes: &[u8]) -> Result<(), Trouble> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    let written = out.write_all(bytes).and_then(|()| out.flush());
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Trouble::failed("standard output cannot be written", error, "free some space, or print elsewhere"))

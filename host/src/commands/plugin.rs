@@ -8,6 +8,8 @@ use crate::catalog::{Entry, Origin, Shelf};
 use crate::cli::Output;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
+use crate::policy::places::Places;
+use crate::policy::{Flags, Rules};
 use crate::report::thousands;
 use crate::terminal::{Style, line, plain};
 use crate::wiring;
@@ -15,10 +17,13 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use vespiary_kernel::call::Failure;
+use vespiary_kernel::ids::ToolName;
+use vespiary_kernel::json::Json;
 use vespiary_kernel::plugin::{Kind, Plugin};
 use vespiary_kernel::ports::Catalog as _;
-use vespiary_sandbox::describe::Description;
+use vespiary_kernel::program::{ProgramArguments, ProgramResult};
+use vespiary_sandbox::describe::{Description, ToolDescription};
 
 pub(super) fn list(output: Output) -> Result<Exit, Trouble> {
     let shelf = Shelf::bundled()?;
@@ -36,7 +41,7 @@ pub(super) fn list(output: Output) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-pub(super) fn inspect(named: &str, output: Output) -> Result<Exit, Trouble> {
+pub(super) fn inspect(named: &str, policy: Option<&Path>, output: Output) -> Result<Exit, Trouble> {
     let mut shelf = Shelf::bundled()?;
     let name = match shelf.entry(named) {
         Some(entry) => entry.plugin.name.clone(),
@@ -53,22 +58,53 @@ pub(super) fn inspect(named: &str, output: Output) -> Result<Exit, Trouble> {
     let Some(entry) = shelf.entry(name.as_str()) else { return Ok(Exit::Failed) };
     let plugin = &entry.plugin;
     let home = Home::locate()?;
+    let root = wiring::project(Path::new("."))?;
+    let rules = Rules::load(&Places::of(&home, policy, &root), &root, Flags::default())?;
+    // Looking is not using: its description is asked for in a cell that holds nothing.
+    let refused = rules.policy.refuses(plugin);
     home.create()?;
     let sandbox = wiring::sandbox(&home, &shelf, wiring::capacity_of_call())?;
     let bytes = shelf.component(&plugin.digest).map(|bytes| bytes.into_owned()).unwrap_or_default();
     let runtime = wiring::runtime()?;
     let asked = runtime.block_on(async {
+        if !plugin.kind.is_component() {
+            return Ok((Vec::new(), programs_own(plugin)?));
+        }
         let imports = sandbox.imports(bytes).await?;
         Ok((imports, sandbox.describe(plugin).await?))
     });
     let (imports, description) =
         asked.map_err(|failure| Trouble::of_failure(&format!("{name} cannot be inspected"), &failure))?;
     if output.json {
-        print_json(&as_json(entry, &imports, &description))?;
+        let mut shape = as_json(entry, &imports, &description);
+        shape["refused"] = json!(refused);
+        print_json(&shape)?;
     } else {
-        print_out(as_text(entry, &imports, &description).trim_end())?;
+        let mut text = as_text(entry, &imports, &description).trim_end().to_owned();
+        if let Some(denial) = refused {
+            let _ = write!(
+                text,
+                "\n\n{}\n  {}",
+                Style::of_stdout().red("Refused by the policy"),
+                plain(&denial.to_string())
+            );
+        }
+        print_out(&text)?;
     }
     Ok(Exit::Done)
+}
+
+/// What the host says of its own tool, which no component can describe.
+fn programs_own(plugin: &Plugin) -> Result<Description, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Host(error.to_string());
+    let name = format!("{}.{}", plugin.name, ToolName::AGENT_ENTRY).parse().map_err(|e| wrong(&e))?;
+    let schema = |text: &str| Json::parse(text).map_err(|e| wrong(&e));
+    Ok(Description::Tools(vec![ToolDescription {
+        name,
+        description: plugin.description.clone(),
+        input_schema: schema(ProgramArguments::SCHEMA)?,
+        output_schema: schema(ProgramResult::SCHEMA)?,
+    }]))
 }
 
 fn head(plugin: &Plugin) -> Value {
@@ -92,14 +128,8 @@ fn as_json(entry: &Entry, imports: &[String], description: &Description) -> Valu
         .iter()
         .map(|need| json!({ "capability": need.capability, "reason": need.reason, "tools": need.tools }))
         .collect();
-    let quota = &plugin.quota;
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    shape["quota"] = json!({
-        "cpu_time_ms_max": ms(quota.cpu_time_max), "wall_time_ms_max": ms(quota.wall_time_max),
-        "memory_bytes_max": quota.memory_bytes_max, "table_elements_max": quota.table_elements_max,
-        "result_bytes_max": quota.result_bytes_max, "log_bytes_max": quota.log_bytes_max,
-        "artifact_bytes_max": quota.artifact_bytes_max, "tool_calls_max": quota.tool_calls_max,
-    });
+    let limits = plugin.quota.rows().into_iter();
+    shape["quota"] = limits.map(|(name, most, _)| (format!("{}_max", name.replace('-', "_")), json!(most))).collect();
     shape["imports"] = imports.into();
     match description {
         Description::Tools(tools) => {
@@ -183,5 +213,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Tools => "tools",
         Kind::Agent => "agent",
         Kind::Engine => "engine",
+        Kind::Program => "program",
+        Kind::Model => "model",
     }
 }

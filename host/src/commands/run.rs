@@ -1,76 +1,135 @@
 //! `vespiary run`: a workflow from its file to its report.
 //!
-//! `--json`: `{schema: "vespiary.run/1", run, status, title, dir, duration_ms, agents, agents_failed, calls, findings,
-//! failures, error, report, value}`. `findings` counts by severity, with `refuted`, `not_examined` and `malformed`, and is
+//! `--json`: `{schema: "vespiary.run/1", run, status, title, script, dir, duration_ms, agents, agents_failed, calls, tokens, usd,
+//! claims, findings, failures, error, report, changes, value}`. `changes` is `null` or `{applied, digest, paths, conflicts}`: what isolated agents
+//! changed. `findings` counts by severity, with `refuted`, `not_examined` and `malformed`, and is
 //! `null` when the script returned something else; `report` holds the paths of the three files, or is `null`.
 
-use super::{complain, print_json, print_out};
-use crate::catalog::Shelf;
-use crate::cli::RunArgs;
+use super::{apply, complain, print_json, print_out};
+use crate::approve::Quietly;
+use crate::cli::{Output, RunArgs};
+use crate::detach::{self, Detached};
 use crate::disk;
 use crate::exit::{Exit, Trouble};
+use crate::live::{GLANCE, Live};
+use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
-use crate::progress::Display;
+use crate::progress::{Calls, Display};
 use crate::report::findings::Severity;
 use crate::report::record::Record;
 use crate::report::write::{self, Written};
-use crate::report::{Answer, Component, Report, by_severity, count, duration, error_text, thousands};
+use crate::report::{Answer, Component, Report, by_severity, count, duration, error_text, spent, thousands, what};
 use crate::terminal::{Style, clipped, line, plain};
 use crate::wiring::{self, Host};
+use crate::workflows::{Script, Shelves};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::io;
+use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::excerpt::excerpt;
+use vespiary_fleet::model::Models;
 use vespiary_fleet::stop::{Stop, Urgency};
 use vespiary_fleet::watch::{Unwatched, Watch};
+use vespiary_kernel::account::Ceiling;
 use vespiary_kernel::call::Failure;
-use vespiary_kernel::capability::{Capability, ToolPattern};
+use vespiary_kernel::capability::Capability;
 use vespiary_kernel::event::{RunError, RunStatus};
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
-use vespiary_kernel::principal::{Principal, RunLimits};
-use vespiary_kernel::script::ErrorKind;
+use vespiary_kernel::pattern::ToolPattern;
+use vespiary_kernel::principal::{Run, RunLimits};
+use vespiary_kernel::script::{ErrorKind, Verdict};
 
-/// The longest script that is read.
-const SCRIPT_BYTES_MAX: u64 = 4 << 20;
+/// Start the same command once more, to go on without this terminal.
+pub(super) fn detach(args: Vec<OsString>, output: Output) -> Result<Exit, Trouble> {
+    let home = Home::locate()?;
+    let id = wiring::new_run_id()?;
+    let said = match detach::start(&home, &id, args)? {
+        Detached::Started(said) => said,
+        // It has said why itself.
+        Detached::Ended(status) => return Ok(Exit::of_code(status.code())),
+    };
+    if output.json {
+        print_json(&serde_json::json!({
+            "schema": "vespiary.run-detached/1", "run": id, "output": said.out, "progress": said.err,
+        }))?;
+    } else {
+        print_out(id.as_str())?;
+        eprintln!(
+            "it goes on without this terminal: `vespiary runs watch {id}` follows it, `vespiary runs stop {id}` ends it"
+        );
+    }
+    Ok(Exit::Done)
+}
 
-pub(super) fn run(args: &RunArgs) -> Result<Exit, Trouble> {
-    let source = script(&args.script)?;
+/// `as_run`: this is the process of a detached run, and that is its id.
+pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) -> Result<Exit, Trouble> {
+    if as_run.is_some() {
+        detach::leave_terminal()?;
+    }
     let script_args = script_args(args)?;
     let root = wiring::project(&args.dir)?;
-    let mut shelf = Shelf::bundled()?;
-    for path in &args.permissions.plugin {
-        shelf.load(path)?;
+    let home = Home::locate()?;
+    let script = Shelves::of(&root, &home).find(&args.script)?;
+    let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
+    let mut shelf = wiring::shelf(&args.permissions, &rules)?;
+    let provider = args.provider.as_ref().map(ProviderSpec::open).transpose()?;
+    let model = provider.as_deref().map(models::default_model).transpose()?;
+    if provider.is_some() {
+        shelf = shelf.with_models()?;
     }
     let engine = shelf.engine()?.plugin.name.clone();
     let read = ".".parse().map(Capability::Read).ok();
     let defaults = read.into_iter().chain([Capability::Tool(ToolPattern::Any), Capability::Spawn(args.agents)]);
-    let (grant, policy) = wiring::permissions(&args.permissions, defaults);
-    let home = Home::locate()?;
+    // Whoever names a provider lets the run ask its models.
+    let asked = model.as_ref().and_then(|model| format!("model:{}/*", model.provider()).parse().ok());
+    let defaults = defaults.chain(asked);
+    let grant = wiring::grant(&args.permissions, defaults);
     let out_is_new = !args.out.exists();
     write::prepare(&args.out)?;
 
-    let id = wiring::new_run_id()?;
-    let limits = RunLimits { agents_max: args.agents.into(), ..RunLimits::default() };
-    let who = Principal::of_run(id.clone(), root, grant, limits);
-    let display = (!args.quiet && !args.output.json).then(|| Display::start(Arc::clone(who.run())));
-    let quietly = display.as_ref().map_or_else(|| Arc::new(|f: &mut dyn FnMut()| f()) as _, |d| d.quietly());
+    let id = match as_run {
+        Some(id) => id,
+        None => wiring::new_run_id()?,
+    };
+    let spent = Ceiling { tokens_max: args.tokens, usd_micros_max: args.usd, ..Ceiling::default() };
+    let run = RunLimits::default().run.under(&spent);
+    let limits = RunLimits { agents_max: args.agents.into(), run, ..RunLimits::default() };
     let capacity = wiring::capacity_of_fleet();
-    let host = Host::open(&home, shelf, capacity, policy, quietly)?;
-    let settings = Settings { agents_at_once: capacity.agents, tools_at_once: capacity.tools };
-    let title = args.script.file_stem().unwrap_or(args.script.as_os_str()).to_string_lossy().into_owned();
+    // The host is opened before there is a run to display.
+    let drawn: Arc<OnceLock<Arc<Display>>> = Arc::default();
+    let drawing = Arc::clone(&drawn);
+    let quietly: Quietly = Arc::new(move |ask| match drawing.get() {
+        Some(display) => display.quietly()(ask),
+        None => ask(),
+    });
+    let host = Host::open(&home, shelf, capacity, rules, quietly, provider.map(Models::new))?;
+    let who = host.dispatcher.start(id.clone(), root, grant, limits);
+    let display = (!args.quiet && !args.output.json)
+        .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
+    let settings = Settings {
+        agents_at_once: capacity.agents,
+        tools_at_once: capacity.tools,
+        worktrees: host.sandbox.worktrees(),
+        model,
+        budget_tokens: args.tokens,
+    };
+    if script.by_name && display.is_some() {
+        eprintln!("{}", line(&format!("{} is {}", script.title, script.path.display())));
+    }
+    let Script { title, source, path: script, .. } = script;
     let workflow = Workflow { title, source, args: script_args, version: env!("CARGO_PKG_VERSION").into() };
     let watch: Arc<dyn Watch> = match &display {
         Some(display) => Arc::clone(display) as _,
         None => Arc::new(Unwatched),
     };
+    let live = Arc::new(Live::begin(&home, &id)?);
     let runtime = wiring::runtime()?;
     let ended = runtime.block_on(async {
         let stop = Stop::default();
-        let listening = tokio::spawn(listen(stop.clone()));
+        let listening = tokio::spawn(listen(stop.clone(), Arc::clone(&live)));
         let ended = drive(&host.dispatcher, &who, &engine, &workflow, settings, watch, &stop).await;
         listening.abort();
         ended
@@ -88,29 +147,42 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Trouble> {
         if out_is_new {
             disk::remove_if_empty(&args.out);
         }
-        return Err(failure(args, &workflow.source, &ended));
+        return Err(failure(&script, &workflow.source, &ended));
     }
     let report = report(&host, &id, &ended);
     let written = write::write(&report, &args.out)?;
     let exit = match (recorded, ended.status) {
         (Err(error), _) => Err(error.into()),
-        (Ok(()), RunStatus::Failed) => Err(failure(args, &workflow.source, &ended)),
+        (Ok(()), RunStatus::Failed) => Err(failure(&script, &workflow.source, &ended)),
         (Ok(()), status) => Ok(Exit::of_run(status)),
+    };
+    // Only a whole run is written into a project without anybody looking.
+    let applies = args.apply && ended.changed.is_some() && matches!(exit, Ok(Exit::Done));
+    let applied = applies.then(|| apply::at_end(&home, &id)).transpose();
+    let (applied, exit) = match applied {
+        Ok(applied) => (applied, exit),
+        Err(trouble) => (None, Err(trouble)),
     };
     if args.output.json {
         // One document only: the cause stands in it.
-        print_json(&Shape::of(&report, &ended, &written, exit.as_ref().err()))?;
+        print_json(&Shape::of(&report, &script, &ended, &written, applied.is_some(), exit.as_ref().err()))?;
         return Ok(exit.unwrap_or_else(|trouble| {
             complain(&trouble, false);
             trouble.exit
         }));
     }
-    print_out(&summary(&report, &ended, &written))?;
+    print_out(&summary(&report, &ended, &written, applied.as_deref()))?;
     exit
 }
 
-/// Ctrl-C once lets running agents finish, twice ends them. A request to terminate is as firm as two.
-async fn listen(stop: Stop) {
+fn calls_of(run: &Arc<Run>) -> Calls {
+    let run = Arc::clone(run);
+    Arc::new(move || run.calls())
+}
+
+/// Ctrl-C once lets running agents finish, twice ends them. A request to terminate is as firm as two. `runs stop` asks from
+/// elsewhere for either.
+async fn listen(stop: Stop, live: Arc<Live>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -123,6 +195,14 @@ async fn listen(stop: Stop) {
                 _ => eprintln!("\nvespiary: stopping: agents that run may finish, no new one starts; Ctrl-C again ends them"),
             },
             _ = terminate.recv() => stop.now(),
+            () = tokio::time::sleep(GLANCE) => match live.asked() {
+                Urgency::Firm => stop.now(),
+                Urgency::Gentle if stop.urgency() == Urgency::None => {
+                    stop.ask();
+                    eprintln!("\nvespiary: asked to stop: agents that run may finish, no new one starts");
+                }
+                _ => {}
+            },
         }
     }
 }
@@ -151,10 +231,11 @@ fn report(host: &Host, id: &RunId, ended: &RunReport) -> Report {
         digest: digest.to_string(),
         calls: *calls,
     });
-    Report { components: components.collect(), answer: Answer::of(ended.value.as_ref()), record }
+    let (answer, changed) = (Answer::of(ended.value.as_ref()), ended.changed.clone());
+    Report { components: components.collect(), answer, record, changed }
 }
 
-fn summary(report: &Report, ended: &RunReport, written: &Written) -> String {
+fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Option<&str>) -> String {
     let style = Style::of_stdout();
     let status = match ended.status {
         RunStatus::Completed => style.green(ended.status.as_str()),
@@ -168,6 +249,16 @@ fn summary(report: &Report, ended: &RunReport, written: &Written) -> String {
         count(report.record.agents.len() as u64, "agent"),
         count(ended.calls, "call"),
     );
+    out.extend(spent(&report.record.models).map(|line| line + "\n"));
+    if !report.record.claims.is_empty() {
+        let of = |verdict| thousands(report.record.claims_of(verdict));
+        out.push_str(&format!(
+            "claims: {} verified, {} refuted, {} unverified\n",
+            of(Verdict::Verified),
+            of(Verdict::Refuted),
+            of(Verdict::Unverified)
+        ));
+    }
     if let Some(audit) = report.answer.audit() {
         out.push_str(&format!("{}\n", style.bold(&by_severity(audit))));
         for finding in audit.findings.iter().take(5) {
@@ -203,6 +294,19 @@ fn summary(report: &Report, ended: &RunReport, written: &Written) -> String {
             out.push_str(&format!("  {}: {}\n", line(&failed.label), clipped(&failed.failure.to_string(), 160)));
         }
     }
+    if let Some(changed) = &ended.changed {
+        let (files, clashes) = (changed.changes.len() as u64, changed.conflicts.len() as u64);
+        let next = match applied {
+            Some(applied) => applied.to_owned(),
+            None => format!("the project is unchanged; `vespiary runs apply {}` writes them", report.record.id),
+        };
+        out.push_str(&format!("{} by isolated agents; {next}\n", count(files, "change")));
+        if clashes > 0 {
+            out.push_str(
+                &style.yellow(&format!("{} on which agents disagree; see the report\n", count(clashes, "path"))),
+            );
+        }
+    }
     out.push_str(&format!(
         "report: {}\n{}",
         line(&written.html.display().to_string()),
@@ -226,20 +330,32 @@ struct Shape<'a> {
     run: &'a RunId,
     status: RunStatus,
     title: &'a str,
+    script: &'a Path,
     dir: &'a str,
     duration_ms: u64,
     agents: u64,
     agents_failed: u64,
     calls: u64,
+    tokens: u64,
+    usd: f64,
+    claims: Value,
     findings: Option<Map<String, Value>>,
     failures: Vec<Value>,
     error: Option<String>,
     report: Value,
+    changes: Option<Value>,
     value: Option<&'a Json>,
 }
 
 impl<'a> Shape<'a> {
-    fn of(report: &'a Report, ended: &'a RunReport, written: &Written, trouble: Option<&Trouble>) -> Self {
+    fn of(
+        report: &'a Report,
+        script: &'a Path,
+        ended: &'a RunReport,
+        written: &Written,
+        applied: bool,
+        trouble: Option<&Trouble>,
+    ) -> Self {
         let findings = report.answer.audit().map(|audit| {
             let counts = Severity::ALL.map(|s| (s.to_string(), Value::from(audit.of_severity(s).count())));
             let more = [
@@ -260,29 +376,46 @@ impl<'a> Shape<'a> {
             run: &report.record.id,
             status: ended.status,
             title: &report.record.title,
+            script,
             dir: &report.record.root,
             duration_ms: report.record.duration_us() / 1_000,
             agents: report.record.agents.len() as u64,
             agents_failed: ended.agents_failed,
             calls: ended.calls,
+            tokens: report.record.models.input_tokens + report.record.models.output_tokens,
+            usd: report.record.models.usd_micros as f64 / 1e6,
+            claims: serde_json::json!({
+                "verified": report.record.claims_of(Verdict::Verified),
+                "refuted": report.record.claims_of(Verdict::Refuted),
+                "unverified": report.record.claims_of(Verdict::Unverified),
+            }),
             findings,
             failures: failures.collect(),
             error: trouble.map(|trouble| trouble.why.clone()).or_else(|| ended.error.as_ref().map(error_text)),
             report: serde_json::json!({ "html": written.html, "markdown": written.markdown, "sarif": written.sarif }),
+            changes: ended.changed.as_ref().map(|changed| {
+                let paths = changed.changes.iter().map(|(path, change)| {
+                    serde_json::json!({ "path": path, "what": what(change) })
+                });
+                let paths: Vec<Value> = paths.collect();
+                serde_json::json!({
+                    "applied": applied, "digest": changed.changes.digest(), "paths": paths, "conflicts": changed.conflicts,
+                })
+            }),
             value: ended.value.as_ref(),
         }
     }
 }
 
 /// The error of a run that failed, with the place in the script where there is one.
-fn failure(args: &RunArgs, source: &str, ended: &RunReport) -> Trouble {
-    let what = format!("{} failed", args.script.display());
+fn failure(script: &Path, source: &str, ended: &RunReport) -> Trouble {
+    let what = format!("{} failed", script.display());
     match &ended.error {
         Some(RunError::Script(error)) => {
             let mut why = error.to_string();
             let excerpt = excerpt(source, error.line, error.column);
             if !excerpt.is_empty() {
-                why.push_str(&format!("\n{}:{}:{}\n{excerpt}", args.script.display(), error.line, error.column));
+                why.push_str(&format!("\n{}:{}:{}\n{excerpt}", script.display(), error.line, error.column));
             }
             let next = match error.kind {
                 ErrorKind::Syntax => "correct the script; nothing was run",
@@ -300,28 +433,6 @@ fn failure(args: &RunArgs, source: &str, ended: &RunReport) -> Trouble {
         Some(RunError::Other(why)) => Trouble::failed(what, why, "run `vespiary doctor` to check this machine"),
         None => Trouble::failed(what, "no cause was recorded", "run `vespiary runs show last --events`"),
     }
-}
-
-fn script(path: &Path) -> Result<String, Trouble> {
-    let trouble = |error: &dyn std::fmt::Display, next: String| {
-        Trouble::usage(format!("the script {} cannot be read", path.display()), error, next)
-    };
-    let examples = || match examples() {
-        names if names.is_empty() => {
-            "name a workflow: a JavaScript file, for example the repository's examples/audit.js".into()
-        }
-        names => format!("name a workflow: a JavaScript file, for example {}", names.join(" or ")),
-    };
-    disk::read_text(path, SCRIPT_BYTES_MAX).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => trouble(&error, "split it, or pass data in --args".into()),
-        io::ErrorKind::InvalidData => trouble(&error, "save it as UTF-8".into()),
-        _ => trouble(&error, examples()),
-    })
-}
-
-/// Workflows that lie in `examples/` here.
-fn examples() -> Vec<String> {
-    disk::files_with(Path::new("examples"), "js").iter().take(5).map(|path| path.display().to_string()).collect()
 }
 
 /// `{dir: "."}`, then `--args`, then each `--arg`.
@@ -361,11 +472,5 @@ mod tests {
         assert_eq!(script_args(&args).unwrap().as_str(), r#"{"depth":2,"dir":".","name":"a","text":"x=y"}"#);
         assert_eq!(script_args(&parsed(&["--args", "[1]"])).unwrap_err().exit, Exit::Usage);
         assert!(script_args(&parsed(&["--arg", "depth"])).unwrap_err().why.contains("K=V"));
-    }
-
-    #[test]
-    fn a_missing_script_says_what_to_name() {
-        let trouble = script(Path::new("/nowhere.js")).unwrap_err();
-        assert!(trouble.exit == Exit::Usage && trouble.next.contains("audit.js"), "{trouble:?}");
     }
 }

@@ -3,16 +3,17 @@
 //! `--json`: `list` prints `{schema: "vespiary.runs/1", runs: [...]}`, `show` prints `{schema: "vespiary.run-record/1", ...}`
 //! with the same members for its run, `phases`, `tools`, `components`, and on request `record` (the events) and `verified`.
 
-use super::{print_json, print_out, table};
+use super::{print_json, print_out, print_raw, table};
 use crate::cli::Output;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
 use crate::report::record::Record;
 use crate::report::{count, duration, error_text, thousands, timestamp};
-use crate::terminal::{Style, clipped, json, line};
+use crate::terminal::{Style, clipped, json, line, plain};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use vespiary_kernel::event::{Event, RunStatus};
 use vespiary_kernel::ids::{Digest, RunId};
 use vespiary_ledger::reader::{Reader, RunSummary};
@@ -97,16 +98,7 @@ pub(super) struct Show {
 
 pub(super) fn show(id: &RunId, show: Show, output: Output) -> Result<Exit, Trouble> {
     let reader = Reader::open(&Home::locate()?.ledger())?;
-    let run = if id.as_str() == "last" {
-        reader.runs(1)?.pop().ok_or_else(|| {
-            Trouble::usage("there is no last run", "the ledger is empty", "run something first: vespiary run SCRIPT")
-        })?
-    } else {
-        reader.run(id).map_err(|error| match error.kind {
-            FaultKind::Missing => Trouble::usage("the run cannot be shown", error.what, error.remedy),
-            _ => error.into(),
-        })?
-    };
+    let run = find(&reader, id)?;
     let verdict = if show.verify { Some(reader.verify(&run.id)?) } else { None };
     let exit = match &verdict {
         Some(Verdict::Broken(_)) => Exit::Failed,
@@ -115,7 +107,12 @@ pub(super) fn show(id: &RunId, show: Show, output: Output) -> Result<Exit, Troub
     let mut folding = Record::fold(run.id.clone());
     let mut listed = Vec::new();
     for recorded in reader.events(&run.id)? {
-        let recorded = recorded?;
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            // The verdict names the event that was changed; what can no longer be read is left out.
+            Err(_) if matches!(verdict, Some(Verdict::Broken(_))) => break,
+            Err(error) => return Err(error.into()),
+        };
         let at = u64::try_from(recorded.time_us).unwrap_or(0);
         if show.events {
             listed.push((recorded.seq, at, recorded.hash, recorded.event.clone()));
@@ -139,6 +136,38 @@ pub(super) fn show(id: &RunId, show: Show, output: Output) -> Result<Exit, Troub
     Ok(exit)
 }
 
+/// What a run's isolated agents changed, for `git apply`: the very bytes that were recorded, except on a terminal, which is
+/// shown nothing it would obey.
+pub(super) fn patch(id: &RunId) -> Result<Exit, Trouble> {
+    let reader = Reader::open(&Home::locate()?.ledger())?;
+    let run = find(&reader, id)?;
+    for recorded in reader.events(&run.id)? {
+        let Event::ChangesMerged { artifacts, .. } = recorded?.event else { continue };
+        for artifact in artifacts.iter().filter(|artifact| artifact.media_type == "text/x-diff") {
+            let patch = reader.blob(&artifact.digest)?.unwrap_or_default();
+            if std::io::stdout().is_terminal() {
+                print_out(&plain(&String::from_utf8_lossy(&patch)))?;
+            } else {
+                print_raw(&patch)?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The run of this id, or the `last` one.
+pub(super) fn find(reader: &Reader, id: &RunId) -> Result<RunSummary, Trouble> {
+    if id.as_str() == "last" {
+        return reader.runs(1)?.pop().ok_or_else(|| {
+            Trouble::usage("there is no last run", "the ledger is empty", "run something first: vespiary run SCRIPT")
+        });
+    }
+    reader.run(id).map_err(|error| match error.kind {
+        FaultKind::Missing => Trouble::usage("the run cannot be shown", error.what, error.remedy),
+        _ => error.into(),
+    })
+}
+
 fn as_json(
     run: &RunSummary,
     record: &Record,
@@ -151,6 +180,10 @@ fn as_json(
     shape["grant"] = record.grant.clone().into();
     shape["script"] = record.script.map(|digest| digest.to_string()).into();
     shape["error"] = record.error.as_ref().map(error_text).into();
+    shape["changes"] = record
+        .changed
+        .map(|changed| serde_json::json!({ "files": changed.files, "conflicts": changed.conflicting }))
+        .into();
     let phases = record
         .phases
         .iter()
@@ -179,7 +212,9 @@ fn as_json(
             Verdict::Intact(intact) => serde_json::json!({
                 "intact": true, "events": intact.events, "blobs": intact.blobs, "head": intact.head, "ended": intact.ended,
             }),
-            Verdict::Broken(broken) => serde_json::json!({ "intact": false, "seq": broken.seq, "what": broken.what }),
+            Verdict::Broken(broken) => serde_json::json!({
+                "intact": false, "seq": broken.seq, "what": broken.what, "expected": broken.expected, "found": broken.found,
+            }),
         };
     }
     shape
@@ -203,6 +238,14 @@ fn as_text(run: &RunSummary, record: &Record) -> String {
     say("calls", format!("{}{}", thousands(run.tally.calls), failed(run.tally.calls_failed)));
     if let Some(error) = &record.error {
         say("error", line(&error_text(error)).into_owned());
+    }
+    if let Some(changed) = record.changed {
+        let clash = if changed.conflicting == 0 {
+            String::new()
+        } else {
+            style.red(&format!(", {} in conflict", count(changed.conflicting, "path")))
+        };
+        say("changes", format!("{} by isolated agents{clash}", count(changed.files, "path")));
     }
     for phase in &record.phases {
         say("phase", format!("{} ({})", line(&phase.title), duration(phase.to_us - phase.from_us)));

@@ -5,7 +5,7 @@
 use super::findings::{Audit, Finding, Judgement, Severity};
 use super::graph::{self, Graph};
 use super::timeline::{self, Timeline};
-use super::{Answer, Component, Report, count, duration, thousands, timestamp};
+use super::{Answer, Component, Report, count, duration, sides, thousands, timestamp, what};
 use crate::terminal::{line, plain};
 use askama::Template;
 
@@ -34,12 +34,22 @@ struct Page {
     audit: Option<AuditView>,
     value: Option<String>,
     failed: Vec<FailedView>,
+    changed: Option<ChangedView>,
     log: Vec<String>,
     timeline: Timeline,
     timeline_width: f64,
     graph: Graph,
     graph_width: f64,
     facts: Vec<Fact>,
+}
+
+/// What isolated agents changed.
+struct ChangedView {
+    changes: Vec<(&'static str, String)>,
+    more: usize,
+    conflicts: Vec<(&'static str, String, String)>,
+    more_conflicts: usize,
+    apply: String,
 }
 
 /// A number with its name.
@@ -165,6 +175,20 @@ fn page(report: &Report) -> Page {
             Answer::Audit(_) | Answer::None => None,
         },
         failed: failed.collect(),
+        changed: report.changed.as_ref().map(|changed| ChangedView {
+            changes: changed
+                .changes
+                .iter()
+                .take(ROWS_MAX)
+                .map(|(p, c)| (what(c), line(p.as_str()).into_owned()))
+                .collect(),
+            more: changed.changes.len().saturating_sub(ROWS_MAX),
+            conflicts: (changed.conflicts.iter().take(ROWS_MAX))
+                .map(|c| (c.kind.as_str(), line(c.path.as_str()).into_owned(), sides(c)))
+                .collect(),
+            more_conflicts: changed.conflicts.len().saturating_sub(ROWS_MAX),
+            apply: format!("vespiary runs apply {}", record.id),
+        }),
         log: record.log.iter().map(|text| line(text).into_owned()).collect(),
         timeline,
         timeline_width: timeline::WIDTH,

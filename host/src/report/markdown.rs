@@ -2,11 +2,15 @@
 //! that no title or path can add a link, a heading or HTML.
 
 use super::findings::{Audit, Finding, Severity};
-use super::{Answer, Report, by_severity, count, duration, thousands, timestamp};
+use super::{Answer, Report, by_severity, count, duration, sides, thousands, timestamp, what};
 use std::fmt::{self, Write};
+use vespiary_kernel::script::Verdict;
 
 /// Rows listed for one reason; the number of the others is said.
 const SKIPPED_MAX: usize = 100;
+
+/// Claims listed for one verdict.
+const CLAIMS_MAX: usize = 200;
 
 /// The document.
 pub fn render(report: &Report) -> String {
@@ -30,6 +34,9 @@ fn document(report: &Report, out: &mut String) -> fmt::Result {
         timestamp(record.started_us),
         code(&record.root),
     )?;
+    if let Some(spent) = super::spent(&record.models) {
+        writeln!(out, "{}.\n", text(&spent))?;
+    }
     if let Some(error) = &record.error {
         writeln!(out, "The run failed: {}\n", text(&super::error_text(error)))?;
     }
@@ -38,8 +45,33 @@ fn document(report: &Report, out: &mut String) -> fmt::Result {
         Answer::Value(value) => writeln!(out, "## Result\n\n{}", block(value))?,
         Answer::None => writeln!(out, "The script returned nothing.\n")?,
     }
+    claims(report, out)?;
     failures(report, out)?;
+    changes(report, out)?;
     how(report, out)
+}
+
+/// What was voted on, by what came of it: what was not verified first.
+fn claims(report: &Report, out: &mut String) -> fmt::Result {
+    let record = &report.record;
+    if record.claims.is_empty() {
+        return Ok(());
+    }
+    let of = |verdict| record.claims_of(verdict);
+    let (verified, refuted, unverified) = (of(Verdict::Verified), of(Verdict::Refuted), of(Verdict::Unverified));
+    writeln!(out, "## Claims\n\n{verified} verified, {refuted} refuted, {unverified} unverified.\n")?;
+    for (verdict, word) in
+        [(Verdict::Refuted, "refuted"), (Verdict::Unverified, "unverified"), (Verdict::Verified, "verified")]
+    {
+        let some = record.claims.iter().filter(|claim| claim.verdict == verdict);
+        for claim in some.take(CLAIMS_MAX) {
+            writeln!(out, "- {word}: {}", text(&claim.text))?;
+        }
+        if let Some(more) = of(verdict).checked_sub(CLAIMS_MAX as u64).filter(|more| *more > 0) {
+            writeln!(out, "- and {more} more {word}")?;
+        }
+    }
+    writeln!(out)
 }
 
 fn findings(audit: &Audit, out: &mut String) -> fmt::Result {
@@ -133,6 +165,36 @@ fn failures(report: &Report, out: &mut String) -> fmt::Result {
     writeln!(out)
 }
 
+fn changes(report: &Report, out: &mut String) -> fmt::Result {
+    let Some(changed) = &report.changed else { return Ok(()) };
+    let apply = format!("vespiary runs apply {}", report.record.id);
+    writeln!(
+        out,
+        "## Changes by isolated agents\n\n{}, and {} in conflict. The project is unchanged until they are applied: `{apply}`.\n",
+        count(changed.changes.len() as u64, "path"),
+        count(changed.conflicts.len() as u64, "path"),
+    )?;
+    for (path, change) in changed.changes.iter().take(SKIPPED_MAX) {
+        writeln!(out, "- {} {}", what(change), code(path.as_str()))?;
+    }
+    if let Some(more) = changed.changes.len().checked_sub(SKIPPED_MAX).filter(|more| *more > 0) {
+        writeln!(out, "- and {} more", thousands(more as u64))?;
+    }
+    for conflict in changed.conflicts.iter().take(SKIPPED_MAX) {
+        writeln!(
+            out,
+            "- **conflict** ({}) {}: {}",
+            conflict.kind.as_str(),
+            code(conflict.path.as_str()),
+            sides(conflict)
+        )?;
+    }
+    if let Some(more) = changed.conflicts.len().checked_sub(SKIPPED_MAX).filter(|more| *more > 0) {
+        writeln!(out, "- and {} more in conflict", thousands(more as u64))?;
+    }
+    writeln!(out)
+}
+
 fn how(report: &Report, out: &mut String) -> fmt::Result {
     let record = &report.record;
     writeln!(out, "## How it was run\n")?;
@@ -207,6 +269,9 @@ mod tests {
             "binary (1 path):\n\n- `z.bin`\n",
             "- not understood: findings\\[2\\]: missing field",
             "(a6): gave up &lt;b&gt;",
+            "1 path, and 1 path in conflict",
+            "- made `src/<b>`",
+            "- **conflict** (link) ``x`y``: a1 / a2",
             "| files | 5,054 |",
             "granted `read:.` `tool:*`",
             "vespiary runs show 20261121-050000-abcdef --events",

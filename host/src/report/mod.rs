@@ -7,6 +7,7 @@ pub mod graph;
 pub mod html;
 pub mod markdown;
 pub mod record;
+pub mod recorded;
 pub mod sarif;
 pub mod timeline;
 pub mod write;
@@ -14,6 +15,9 @@ pub mod write;
 use findings::{Audit, Severity};
 use record::Record;
 use std::time::{Duration, UNIX_EPOCH};
+use vespiary_fleet::changes::Changed;
+use vespiary_kernel::change::merge::{Conflict, Side};
+use vespiary_kernel::change::{Change, Node};
 use vespiary_kernel::event::RunError;
 use vespiary_kernel::json::Json;
 
@@ -26,6 +30,8 @@ pub struct Report {
     pub answer: Answer,
     /// `name@digest` facts about the components that ran.
     pub components: Vec<Component>,
+    /// What isolated agents changed; nothing of it is in the project unless it was applied.
+    pub changed: Option<Changed>,
 }
 
 /// A component that ran.
@@ -85,6 +91,23 @@ pub fn timestamp(unix_us: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(unix_us)).to_string()
 }
 
+/// What a change does to its path, in a word.
+pub fn what(change: &Change) -> &'static str {
+    match (change.before(), change.after()) {
+        (None, Some(Node::Directory)) => "made",
+        (None, _) => "added",
+        (_, None) => "removed",
+        (Some(Node::File { .. }), Some(Node::File { .. })) => "changed",
+        _ => "replaced",
+    }
+}
+
+/// The agents on each side of a conflict: `a1, a3 / a2`.
+pub fn sides(conflict: &Conflict) -> String {
+    let side = |side: &Side| side.agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    conflict.sides.iter().map(side).collect::<Vec<_>>().join(" / ")
+}
+
 /// Why a run failed, in words.
 pub fn error_text(error: &RunError) -> String {
     match error {
@@ -117,6 +140,25 @@ pub fn thousands(n: u64) -> String {
     out
 }
 
+/// What models cost, in one line; nothing where none was asked.
+pub fn spent(models: &record::ModelCount) -> Option<String> {
+    if models.is_none() {
+        return None;
+    }
+    let dollars = |micros: u64| format!("${}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100);
+    let mut line = format!(
+        "models: {} sent, {} received, {}",
+        count(models.input_tokens, "token"),
+        count(models.output_tokens, "token"),
+        dollars(models.usd_micros)
+    );
+    if models.lost_tokens > 0 {
+        let lost = (count(models.lost_tokens, "token"), dollars(models.lost_usd_micros));
+        line.push_str(&format!("; of it {} and {} on work that failed", lost.0, lost.1));
+    }
+    Some(line)
+}
+
 /// `1 agent`, `1,000 agents`.
 pub fn count(n: u64, one: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
@@ -137,6 +179,22 @@ pub fn by_severity(audit: &Audit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use vespiary_kernel::change::ChangeSet;
+    use vespiary_kernel::change::merge::Merge;
+    use vespiary_kernel::ids::AgentId;
+
+    fn changed() -> Changed {
+        let made = |path: &str| serde_json::json!({ path: { "after": "directory" } }).to_string();
+        let changes: ChangeSet = serde_json::from_str(&made("src/<b>")).unwrap();
+        let mut merge = Merge::default();
+        for (agent, after) in [(1, "a"), (2, "b")] {
+            let link = serde_json::json!({ "x`y": { "after": { "link": { "target": after } } } });
+            merge.add(AgentId(agent), &serde_json::from_value(link).unwrap());
+        }
+        let conflicts = merge.resolve(&BTreeMap::new()).conflicts;
+        Changed { changes, conflicts }
+    }
 
     pub(super) fn sample() -> Report {
         let component = Component { name: "files".into(), version: "0.1.0".into(), digest: "ab".repeat(32), calls: 7 };
@@ -144,6 +202,7 @@ mod tests {
             record: record::tests::sample(),
             answer: Answer::Audit(findings::tests::sample()),
             components: vec![component],
+            changed: Some(changed()),
         }
     }
 

@@ -2,10 +2,11 @@
 //! tool how often, which components ran. It reads events and nothing else, so a report can be made again at any time.
 
 use std::collections::{BTreeMap, HashMap};
-use vespiary_kernel::call::Failure;
+use vespiary_kernel::call::{Failure, Usage};
 use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
 use vespiary_kernel::ids::{AgentId, CallId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
+use vespiary_kernel::script::Verdict;
 
 /// Log lines kept for the report; all of them are in the ledger.
 const LOG_LINES_MAX: usize = 500;
@@ -49,6 +50,45 @@ pub struct Record {
     pub calls: Count,
     /// The first lines the script logged.
     pub log: Vec<String>,
+    /// What isolated agents changed, counted.
+    pub changed: Option<ChangeCount>,
+    /// Claims that were voted on, in their order.
+    pub claims: Vec<Claim>,
+    /// What models cost.
+    pub models: ModelCount,
+}
+
+/// A claim that was voted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What was claimed, in the script's words.
+    pub text: String,
+    /// What came of it.
+    pub verdict: Verdict,
+}
+
+/// What models cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ModelCount {
+    /// Tokens sent.
+    pub input_tokens: u64,
+    /// Tokens received.
+    pub output_tokens: u64,
+    /// Millionths of a US dollar.
+    pub usd_micros: u64,
+    /// Of the dollars, what went to calls that gave no value.
+    pub lost_usd_micros: u64,
+    /// Of both sorts of tokens, the same.
+    pub lost_tokens: u64,
+}
+
+/// How much isolated agents changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeCount {
+    /// Paths that can be applied.
+    pub files: u64,
+    /// Paths on which agents disagree.
+    pub conflicting: u64,
 }
 
 /// A phase of the run.
@@ -127,6 +167,9 @@ impl Record {
             components: BTreeMap::new(),
             calls: Count::default(),
             log: Vec::new(),
+            changed: None,
+            claims: Vec::new(),
+            models: ModelCount::default(),
         };
         Folding { record, open: HashMap::new(), by_id: HashMap::new() }
     }
@@ -141,9 +184,31 @@ impl Record {
         self.agents.iter().filter(|agent| agent.failure.is_some())
     }
 
+    /// How many claims came to `verdict`.
+    pub fn claims_of(&self, verdict: Verdict) -> u64 {
+        self.claims.iter().filter(|claim| claim.verdict == verdict).count() as u64
+    }
+
     /// The title of a phase by its index.
     pub fn phase_title(&self, phase: Option<usize>) -> &str {
         phase.and_then(|i| self.phases.get(i)).map_or("start", |phase| &phase.title)
+    }
+}
+
+impl ModelCount {
+    fn add(&mut self, usage: &Usage, failed: bool) {
+        self.input_tokens += usage.input_tokens;
+        self.output_tokens += usage.output_tokens;
+        self.usd_micros += usage.usd_micros;
+        if failed {
+            self.lost_tokens += usage.input_tokens + usage.output_tokens;
+            self.lost_usd_micros += usage.usd_micros;
+        }
+    }
+
+    /// Whether no model was asked.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -175,7 +240,11 @@ impl Folding {
                 record.phases.push(Phase { title, from_us: at, to_us: at });
             }
             Event::Log { text } if record.log.len() < LOG_LINES_MAX => record.log.push(text),
-            Event::Log { .. } | Event::CallAdmitted { .. } => {}
+            Event::Log { .. } | Event::CallAdmitted { .. } | Event::AgentChanged { .. } => {}
+            Event::ChangesMerged { files, conflicting, .. } => {
+                record.changed = Some(ChangeCount { files, conflicting });
+            }
+            Event::ClaimJudged { claim, verdict, .. } => record.claims.push(Claim { text: claim, verdict }),
             Event::AgentStarted { agent, label, phase, agent_type, .. } => {
                 self.by_id.insert(agent, record.agents.len());
                 let named = phase.and_then(|title| record.phases.iter().rposition(|p| p.title == title));
@@ -191,6 +260,7 @@ impl Folding {
             }
             Event::CallIntended { call, agent, tool, .. } => self.intend(call, agent, tool),
             Event::CallEnded { call, component, failure, usage, .. } => {
+                self.record.models.add(&usage, failure.is_some());
                 self.end(call, component, failure.is_some(), usage.wall_us);
             }
             Event::RunEnded { status, value, error } => {
@@ -244,7 +314,6 @@ impl Folding {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use vespiary_kernel::call::Usage;
     use vespiary_kernel::grant::Grant;
 
     pub(in crate::report) fn sample() -> Record {
@@ -269,6 +338,8 @@ pub(super) mod tests {
         let end = |call, component: &[u8], failure| Event::CallEnded {
             call: CallId(call),
             component: Some(Digest::of(component)),
+            except: Vec::new(),
+            reads: None,
             scope: None,
             value: None,
             failure,

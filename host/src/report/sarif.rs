@@ -19,9 +19,10 @@ const OUTSIDE_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remo
 /// Name under which our fingerprints are listed; a change of their meaning changes the number.
 const FINGERPRINT: &str = "vespiary/v1";
 
-/// The document, indented.
+/// The document, indented, and harmless on a terminal.
 pub fn render(report: &Report) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(&document(report))
+    let text = serde_json::to_string_pretty(&document(report))?;
+    Ok(crate::terminal::json(&text).into_owned())
 }
 
 fn document(report: &Report) -> Sarif {

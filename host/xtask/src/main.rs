@@ -2,6 +2,7 @@
 //! ships; the host never needs this crate.
 
 mod component;
+mod fuzz;
 mod guest;
 mod record;
 mod task;
@@ -9,6 +10,7 @@ mod toolchain;
 
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of this repository")]
@@ -21,6 +23,18 @@ struct Cli {
 enum Chore {
     /// Build the guests: compile, make components, snapshot, record digests.
     Guests(Guests),
+    /// Build the fuzz targets of tests/fuzz, and run each for a while.
+    Fuzz(Fuzz),
+}
+
+#[derive(Args)]
+struct Fuzz {
+    /// How long each target runs, in seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Only these targets.
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    only: Vec<String>,
 }
 
 #[derive(Args)]
@@ -34,8 +48,11 @@ struct Guests {
 }
 
 fn main() -> ExitCode {
-    let Cli { chore: Chore::Guests(Guests { check, only }) } = Cli::parse();
-    let done = if check { task::check(&only) } else { task::build(&only) };
+    let done = match Cli::parse().chore {
+        Chore::Guests(Guests { check: true, only }) => task::check(&only),
+        Chore::Guests(Guests { check: false, only }) => task::build(&only),
+        Chore::Fuzz(Fuzz { seconds, only }) => fuzz::fuzz(Duration::from_secs(seconds), &only),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -20,6 +20,8 @@ pub enum Action {
         prompt: String,
         /// Its options, a JSON object.
         options: String,
+        /// Whether the answer says how it ended.
+        status: bool,
     },
     /// Call a tool; answered by a completion.
     Tool {
@@ -32,6 +34,35 @@ pub enum Action {
     Phase(String),
     /// The script logged a line. Not answered.
     Log(String),
+    /// The script had a claim voted on. Not answered.
+    Verdict {
+        /// What was claimed.
+        claim: String,
+        /// What came of it.
+        verdict: Verdict,
+        /// What the voters said, as JSON.
+        votes: String,
+    },
+}
+
+/// What comes of a vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Enough voters affirmed the claim.
+    Verified,
+    /// Enough denied it.
+    Refuted,
+    /// Neither.
+    Unverified,
+}
+
+/// What models may cost the run, in tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// None where there is no limit.
+    pub total: Option<u64>,
+    /// Spent so far.
+    pub spent: u64,
 }
 
 /// The answer to one request.

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use crate::bridge::{Action, Completion, Settlement};
+use crate::bridge::{Action, Budget, Completion, Settlement, Verdict};
 use crate::engine::{Engine, State, Turn};
 use crate::fault::{Fault, Kind};
 
@@ -64,13 +64,14 @@ impl wit::Guest for Component {
         with_engine(|engine| engine.check(&source)).map_err(fault)
     }
 
-    fn start(source: String, args: String) -> wit::Turn {
-        turn(with_engine(|engine| engine.start(&source, &args)))
+    fn start(source: String, args: String, budget: wit::Budget) -> wit::Turn {
+        let budget = Budget { total: budget.total, spent: budget.spent };
+        turn(with_engine(|engine| engine.start(&source, &args, budget)))
     }
 
-    fn step(completions: Vec<wit::Completion>) -> wit::Turn {
+    fn step(completions: Vec<wit::Completion>, spent: u64) -> wit::Turn {
         let completions = completions.into_iter().map(completion).collect();
-        turn(with_engine(|engine| engine.step(completions)))
+        turn(with_engine(|engine| engine.step(completions, spent)))
     }
 }
 
@@ -98,10 +99,18 @@ fn turn(turn: Turn) -> wit::Turn {
 
 fn action(action: Action) -> wit::Action {
     match action {
-        Action::Agent { prompt, options } => wit::Action::Agent(wit::AgentRequest { prompt, options }),
+        Action::Agent { prompt, options, status } => wit::Action::Agent(wit::AgentRequest { prompt, options, status }),
         Action::Tool { name, arguments } => wit::Action::Tool(wit::ToolRequest { name, arguments }),
         Action::Phase(title) => wit::Action::Phase(title),
         Action::Log(line) => wit::Action::Log(line),
+        Action::Verdict { claim, verdict, votes } => {
+            let verdict = match verdict {
+                Verdict::Verified => wit::Verdict::Verified,
+                Verdict::Refuted => wit::Verdict::Refuted,
+                Verdict::Unverified => wit::Verdict::Unverified,
+            };
+            wit::Action::Verdict(wit::VerdictNote { claim, verdict, votes })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One script from its source to its result: check it, start it, answer it until it ends. This is the only file that
 //! holds JavaScript values; what they ask for leaves through [`crate::bridge`]. The functions that a script sees are
-//! JavaScript themselves: `prelude.js`, compiled into this file and run before any script.
+//! JavaScript themselves: `prelude.js` and `panel.js`, compiled into this file and run before any script.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,11 +13,11 @@ use rquickjs::{
     CatchResultExt, CaughtError, Context, Ctx, Exception, Function, Module, Object, Persistent, Promise, Runtime, Value,
 };
 
-use crate::bridge::{Action, Completion, Outbox, Request, Settlement};
+use crate::bridge::{Action, Budget, Completion, Outbox, Request, Settlement, Verdict};
 use crate::fault::{Fault, Kind, Place};
 use crate::meta::Meta;
 use crate::source::{FILE, Source, Wrapping};
-use crate::{frames, hints, json, options};
+use crate::{frames, hints, json, merge, options};
 
 /// JavaScript heap: past it, the script gets an exception that it can catch. The cell's own limit must leave room beside
 /// it for the batches that cross the border.
@@ -32,6 +32,11 @@ const STACK_BYTES_MAX: usize = 288 << 10;
 const COLLECT_AFTER_BYTES: usize = 8 << 20;
 
 const PRELUDE: &str = include_str!("prelude.js");
+const PANEL: &str = include_str!("panel.js");
+
+/// What the record of a verdict keeps of the claim, and of each voter's reason.
+const CLAIM_CHARS_MAX: usize = 2000;
+const REASON_CHARS_MAX: usize = 500;
 
 /// What happened since the last call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +68,7 @@ pub struct Engine {
     // Declared, and so dropped, before the runtime that owns their values.
     progress: Progress,
     prelude: Prelude,
+    budget: Budget,
     outbox: Rc<RefCell<Outbox>>,
     context: Context,
     runtime: Runtime,
@@ -88,6 +94,7 @@ struct Prelude {
     rejected: Persistent<Function<'static>>,
     describe: Persistent<Function<'static>>,
     encode: Persistent<Function<'static>>,
+    account: Persistent<Function<'static>>,
     report_unseen: Persistent<Function<'static>>,
 }
 
@@ -111,7 +118,13 @@ impl Engine {
                 ctx.catch();
             }
         })));
-        Ok(Self { progress: Progress::Ready, prelude, outbox, context, runtime })
+        Ok(Self { progress: Progress::Ready, prelude, budget: Budget::default(), outbox, context, runtime })
+    }
+
+    /// End whatever the script is computing, with an exception that it cannot catch, once `stop` says so. In a cell the host
+    /// ends what goes on for too long; natively nobody else does.
+    pub fn interrupt_when(&mut self, stop: impl FnMut() -> bool + 'static) {
+        self.runtime.set_interrupt_handler(Some(Box::new(stop)));
     }
 
     /// Read `meta` and compile the whole source, running none of it. Gives `meta` as JSON.
@@ -125,11 +138,13 @@ impl Engine {
         Ok(meta.value.to_string())
     }
 
-    /// Run the source from the top until it waits or ends. `args` is JSON. Call once.
-    pub fn start(&mut self, source: &str, args: &str) -> Turn {
+    /// Run the source from the top until it waits or ends. `args` is JSON; `budget` is what the script is told of it. Call
+    /// once.
+    pub fn start(&mut self, source: &str, args: &str, budget: Budget) -> Turn {
         if !matches!(self.progress, Progress::Ready) {
             return self.misused("start was called a second time; each run needs a fresh engine");
         }
+        self.budget = budget;
         match self.begin(Source::new(source), args) {
             Ok(running) => {
                 self.progress = Progress::Running(running);
@@ -140,12 +155,20 @@ impl Engine {
     }
 
     /// Settle promises, in the order given, then run until the script waits or ends again. Answers to requests that do
-    /// not wait for one are ignored.
-    pub fn step(&mut self, completions: Vec<Completion>) -> Turn {
+    /// not wait for one are ignored. `spent` is what the script is told that its budget has been used.
+    pub fn step(&mut self, completions: Vec<Completion>, spent: u64) -> Turn {
         match &self.progress {
             Progress::Ready => return self.misused("step was called before start"),
             Progress::Ended(state) => return Turn { requests: Vec::new(), state: state.clone() },
             Progress::Running(_) => {}
+        }
+        self.budget.spent = spent;
+        let told = self
+            .context
+            .with(|ctx| self.prelude.account(&ctx, self.budget).catch(&ctx).map_err(|error| error.to_string()));
+        if let Err(message) = told {
+            let message = format!("the budget could not be told to the script: {message}");
+            return self.finish(State::Failed(Fault::at(Kind::Thrown, Place::default(), message)));
         }
         for completion in completions {
             if !self.outbox.borrow_mut().answer(completion.id) {
@@ -171,6 +194,7 @@ impl Engine {
             let args =
                 ctx.json_parse(args).catch(&ctx).map_err(|error| thrown(format!("args is not JSON: {error}")))?;
             let run = || {
+                self.prelude.account(&ctx, self.budget)?;
                 ctx.globals().set("args", args)?;
                 let value = ctx.json_parse(meta.value.to_string())?;
                 let function: Function<'_> = evaluate(&ctx, source.wrapped(&meta.statement, Wrapping::Callable))?;
@@ -337,15 +361,25 @@ impl Prelude {
         #[allow(clippy::cast_precision_loss, reason = "identifiers count up from 1 and stay far below 2^53")]
         let id = completion.id as f64;
         match completion.settlement {
-            Settlement::Resolved(value) => {
-                let value = ctx.json_parse(value)?;
-                self.resolved.clone().restore(ctx)?.call((id, value))
-            }
+            Settlement::Resolved(value) => match ctx.json_parse(value).catch(ctx) {
+                Ok(value) => self.resolved.clone().restore(ctx)?.call((id, value)),
+                // Nested more deeply than can be read, or too large: that is whoever asked's to know, not the script's end.
+                Err(error) => {
+                    let message = format!("the answer cannot be read: {}", error.to_string().trim_end());
+                    self.rejected.clone().restore(ctx)?.call((id, "failed", message, Value::new_null(ctx.clone())))
+                }
+            },
             Settlement::Rejected { code, message, detail } => {
                 let detail = ctx.json_parse(detail)?;
                 self.rejected.clone().restore(ctx)?.call((id, code, message, detail))
             }
         }
+    }
+
+    fn account(&self, ctx: &Ctx<'_>, budget: Budget) -> rquickjs::Result<()> {
+        #[allow(clippy::cast_precision_loss, reason = "past 2^53 tokens, the last digits no longer matter")]
+        let (total, spent) = (budget.total.map(|total| total as f64), budget.spent as f64);
+        self.account.clone().restore(ctx)?.call((total, spent))
     }
 
     fn describe<'js>(&self, ctx: &Ctx<'js>, reason: Value<'js>) -> rquickjs::Result<(String, String)> {
@@ -364,48 +398,90 @@ fn install<'js>(
     ctx: &Ctx<'js>,
     outbox: &Rc<RefCell<Outbox>>,
 ) -> rquickjs::Result<(Prelude, Persistent<Function<'static>>)> {
-    let host = Object::new(ctx.clone())?;
-    let outbox = Rc::clone(outbox);
-    let emit = move |kind: u32, first: String, second: String| -> f64 {
-        let action = match kind {
-            0 => Action::Agent { prompt: first, options: second },
-            1 => Action::Tool { name: first, arguments: json::well_formed(second) },
-            2 => Action::Phase(first),
-            _ => Action::Log(first),
-        };
-        #[allow(clippy::cast_precision_loss, reason = "identifiers count up from 1 and stay far below 2^53")]
-        let id = outbox.borrow_mut().emit(action) as f64;
-        id
-    };
-    host.set("emit", Function::new(ctx.clone(), emit)?)?;
-    let settle_options = |ctx: Ctx<'js>, written: String, phase: Option<String>| {
-        options::settle(&json::well_formed(written), phase.as_deref())
-            .map_err(|message| Exception::throw_type(&ctx, &message))
-    };
-    host.set("settleOptions", Function::new(ctx.clone(), settle_options)?)?;
-    let place = |stack: String| {
-        frames::frames(&stack).next().map_or_else(String::new, |frame| format!(" (line {})", frame.line))
-    };
-    host.set("place", Function::new(ctx.clone(), place)?)?;
-
-    let mut named = EvalOptions::default();
-    named.filename = Some("engine".to_owned());
-    let enter: Function<'js> = ctx.eval_with_options(PRELUDE, named)?;
-    let ways_in: Object<'js> = enter.call((host,))?;
+    let host = ways_out(ctx, outbox)?;
+    let enter: Function<'js> = evaluate_as(ctx, "engine", PRELUDE)?;
+    let ways_in: Object<'js> = enter.call((host.clone(),))?;
+    let enter: Function<'js> = evaluate_as(ctx, "engine", PANEL)?;
+    enter.call::<_, ()>((host, ways_in.get::<_, Object<'js>>("kit")?))?;
     let keep = |name: &str| ways_in.get::<_, Function<'js>>(name).map(|function| Persistent::save(ctx, function));
     let prelude = Prelude {
         resolved: keep("resolved")?,
         rejected: keep("rejected")?,
         describe: keep("describe")?,
         encode: keep("encode")?,
+        account: keep("account")?,
         report_unseen: keep("reportUnseen")?,
     };
     Ok((prelude, keep("track")?))
 }
 
+/// What the prelude may call.
+fn ways_out<'js>(ctx: &Ctx<'js>, outbox: &Rc<RefCell<Outbox>>) -> rquickjs::Result<Object<'js>> {
+    let host = Object::new(ctx.clone())?;
+    let requests = Rc::clone(outbox);
+    let emit = move |kind: u32, first: String, second: String| -> f64 {
+        let action = match kind {
+            0 => Action::Agent { prompt: first, options: second, status: false },
+            1 => Action::Tool { name: first, arguments: json::well_formed(second) },
+            2 => Action::Phase(first),
+            4 => Action::Agent { prompt: first, options: second, status: true },
+            _ => Action::Log(first),
+        };
+        #[allow(clippy::cast_precision_loss, reason = "identifiers count up from 1 and stay far below 2^53")]
+        let id = requests.borrow_mut().emit(action) as f64;
+        id
+    };
+    host.set("emit", Function::new(ctx.clone(), emit)?)?;
+    let verdicts = Rc::clone(outbox);
+    let emit_verdict = move |verdict: String, claim: String, votes: String| {
+        let verdict = match verdict.as_str() {
+            "verified" => Verdict::Verified,
+            "refuted" => Verdict::Refuted,
+            _ => Verdict::Unverified,
+        };
+        verdicts.borrow_mut().emit(Action::Verdict { claim: cut(claim, CLAIM_CHARS_MAX), verdict, votes });
+    };
+    host.set("emitVerdict", Function::new(ctx.clone(), emit_verdict)?)?;
+    host.set("cutReason", Function::new(ctx.clone(), |reason: String| cut(reason, REASON_CHARS_MAX))?)?;
+    let settle_options = |ctx: Ctx<'js>, caller: String, written: String, phase: Option<String>| {
+        options::settle(&caller, &json::well_formed(written), phase.as_deref(), None)
+            .map_err(|message| Exception::throw_type(&ctx, &message))
+    };
+    host.set("settleOptions", Function::new(ctx.clone(), settle_options)?)?;
+    let settle_seat =
+        |ctx: Ctx<'js>, panel: String, written: String, phase: Option<String>, place: String, schema: String| {
+            let seat = options::Seat { panel: &panel, place: &place, schema: &schema };
+            options::settle(&format!("{panel}()'s agent"), &json::well_formed(written), phase.as_deref(), Some(seat))
+                .map_err(|message| Exception::throw_type(&ctx, &message))
+        };
+    host.set("settleSeat", Function::new(ctx.clone(), settle_seat)?)?;
+    let merge = |ctx: Ctx<'js>, values: String, strategy: String, key: Option<String>| {
+        merge::merge(&json::well_formed(values), &strategy, key.as_deref())
+            .map_err(|message| Exception::throw_type(&ctx, &message))
+    };
+    host.set("merge", Function::new(ctx.clone(), merge)?)?;
+    let place = |stack: String| {
+        frames::frames(&stack).next().map_or_else(String::new, |frame| format!(" (line {})", frame.line))
+    };
+    host.set("place", Function::new(ctx.clone(), place)?)?;
+    Ok(host)
+}
+
+/// The beginning of a text that a record of a verdict has room for.
+fn cut(mut text: String, chars_max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+    }
+    text
+}
+
 fn evaluate<'js, T: rquickjs::FromJs<'js>>(ctx: &Ctx<'js>, text: String) -> rquickjs::Result<T> {
+    evaluate_as(ctx, FILE, &text)
+}
+
+fn evaluate_as<'js, T: rquickjs::FromJs<'js>>(ctx: &Ctx<'js>, file: &str, text: &str) -> rquickjs::Result<T> {
     let mut named = EvalOptions::default();
-    named.filename = Some(FILE.to_owned());
+    named.filename = Some(file.to_owned());
     ctx.eval_with_options(text, named)
 }
 

@@ -30,9 +30,7 @@ fn for_name(name: &str) -> Option<&'static str> {
         "performance" | "crypto" | "WeakRef" | "FinalizationRegistry" | "Atomics" => {
             "it would make a run impossible to repeat; pass times and random values through args"
         }
-        "budget" | "workflow" | "agentResult" | "gate" | "verify" | "judge" | "merge" | "batch" => {
-            "this version of the engine does not have it yet; docs/workflows.md lists what it has"
-        }
+        "workflow" | "gate" => "this version of the engine does not have it yet; docs/workflows.md lists what it has",
         _ => return None,
     })
 }
@@ -105,7 +103,7 @@ mod tests {
     #[test]
     fn known_names_get_a_way_out() {
         assert!(for_uncaught("ReferenceError: fetch is not defined").unwrap().contains("network"));
-        assert!(for_uncaught("ReferenceError: budget is not defined").unwrap().contains("not have it yet"));
+        assert!(for_uncaught("ReferenceError: gate is not defined").unwrap().contains("not have it yet"));
         assert_eq!(for_uncaught("ReferenceError: myThing is not defined"), None);
         assert_eq!(for_uncaught("TypeError: fetch is not defined"), None);
     }

@@ -1,7 +1,7 @@
 //! JSON text as it leaves the engine. JavaScript strings may hold half a surrogate pair, which JSON text in UTF-8 may
 //! not; here the halves become U+FFFD.
 
-/// The text with every `\udXXX` escape that has no partner replaced. Whole pairs never appear escaped: the serializer
+/// The text with every escape of half a surrogate pair replaced. Whole pairs never appear escaped: the serializer
 /// writes them as characters.
 pub(crate) fn well_formed(text: String) -> String {
     if !text.contains("\\ud") {

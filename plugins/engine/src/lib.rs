@@ -17,6 +17,7 @@ mod frames;
 mod hints;
 mod json;
 mod literal;
+mod merge;
 mod meta;
 mod options;
 mod schema;

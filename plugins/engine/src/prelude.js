@@ -5,7 +5,7 @@
 //   - a built-in method is called through a captured `call.bind`, never through a prototype;
 //   - objects made here have no prototype, or only own data, wherever something will be looked up in them;
 //   - no spread, destructuring or for-of over arrays: those ask the prototype how to iterate.
-// Only what is defined on globalThis at the end can be reached from a script.
+// Only what is defined on globalThis at the end can be reached from a script. panel.js goes on from here.
 (host) => {
   'use strict';
 
@@ -39,6 +39,7 @@
   const TOOL = 1;
   const PHASE = 2;
   const LOG = 3;
+  const AGENT_RESULT = 4;
 
   const ITEMS_MAX = 4096;
   const NOTES_MAX = 10;
@@ -194,32 +195,31 @@
     entry.reject(error);
   };
 
-  const agent = (prompt, options) => {
-    if (typeof prompt !== 'string') {
-      throw new TypeErrorBase(`agent(prompt, options): the prompt must be a string, not ${kindOf(prompt)}`);
+  // JSON text of an object that a script may leave out.
+  const written = (what, value, example, name) => {
+    if (value === undefined || value === null) return '{}';
+    if (typeof value !== 'object' || isArray(value)) {
+      throw new TypeErrorBase(`${what} must be an object like ${example}, not ${kindOf(value)}`);
     }
-    let written = '{}';
-    if (options !== undefined && options !== null) {
-      if (typeof options !== 'object' || isArray(options)) {
-        throw new TypeErrorBase(`agent(prompt, options): the options must be an object like { label: 'scan' }, not ${kindOf(options)}`);
-      }
-      written = encode(options, "agent()'s options");
-    }
-    return ask(AGENT, toWellFormed(prompt), settleOptions(written, currentPhase), agent);
+    return encode(value, name);
   };
+
+  const askAgent = (name, kind, prompt, options, entry) => {
+    if (typeof prompt !== 'string') {
+      throw new TypeErrorBase(`${name}(prompt, options): the prompt must be a string, not ${kindOf(prompt)}`);
+    }
+    const text = written(`${name}(prompt, options): the options`, options, "{ label: 'scan' }", `${name}()'s options`);
+    return ask(kind, toWellFormed(prompt), settleOptions(`${name}()`, text, currentPhase), entry);
+  };
+  const agent = (prompt, options) => askAgent('agent', AGENT, prompt, options, agent);
+  const agentResult = (prompt, options) => askAgent('agentResult', AGENT_RESULT, prompt, options, agentResult);
 
   const tool = (name, args) => {
     if (typeof name !== 'string' || !includes(name, '.')) {
       throw new TypeErrorBase(`tool(name, args): the name must be a string like 'files.read', not ${typeof name === 'string' ? stringify(name) : kindOf(name)}`);
     }
-    let written = '{}';
-    if (args !== undefined && args !== null) {
-      if (typeof args !== 'object' || isArray(args)) {
-        throw new TypeErrorBase(`tool(name, args): the arguments must be an object like { path: 'README.md' }, not ${kindOf(args)}`);
-      }
-      written = encode(args, "tool()'s arguments");
-    }
-    return ask(TOOL, toWellFormed(name), written, tool);
+    const text = written('tool(name, args): the arguments', args, "{ path: 'README.md' }", "tool()'s arguments");
+    return ask(TOOL, toWellFormed(name), text, tool);
   };
 
   const phase = (title) => {
@@ -239,14 +239,27 @@
   };
   const log = (...values) => say(joined(values));
 
+  // What models may cost the run; told anew with every batch of answers, and the same until the next.
+  let tokensMax = null;
+  let tokensSpent = 0;
+  const account = (total, spent) => {
+    tokensMax = total === undefined ? null : total;
+    tokensSpent = spent;
+  };
+  const budget = {
+    spent: freeze(() => tokensSpent),
+    remaining: freeze(() => (tokensMax === null ? Infinity : tokensMax > tokensSpent ? tokensMax - tokensSpent : 0)),
+  };
+  defineProperty(budget, 'total', { __proto__: null, get: freeze(() => tokensMax), enumerable: true, configurable: false });
+
   // --- fan-out --------------------------------------------------------------------------------------------------
 
   // The items, read once: an array may be a proxy, or change while stages run.
-  const itemsOf = (what, items) => {
+  const itemsOf = (what, items, most = ITEMS_MAX) => {
     if (!isArray(items)) throw new TypeErrorBase(`${what}: expected an array, not ${kindOf(items)}`);
     const { length } = items;
-    if (length > ITEMS_MAX) {
-      throw new RangeErrorBase(`${what}: ${length} items; at most ${ITEMS_MAX} are allowed, so split them into chunks`);
+    if (length > most) {
+      throw new RangeErrorBase(`${what}: ${length} items; at most ${most} are allowed, so split them into chunks`);
     }
     const list = setPrototypeOf([], null);
     for (let i = 0; i < length; i++) list[i] = items[i];
@@ -259,8 +272,8 @@
     throw new TypeErrorBase(`${what} must be a function, not ${kindOf(value)}${advice}`);
   };
 
-  // Log lines about items that became null, so that none disappears unseen; a flood is counted instead.
-  const notes = (what) => {
+  // Log lines about what did not come, so that nothing disappears unseen; a flood is counted instead.
+  const notes = (what, ofMore) => {
     let count = 0;
     return {
       __proto__: null,
@@ -269,16 +282,17 @@
         if (count <= NOTES_MAX) say(`${what}: ${line}`);
       },
       finish() {
-        if (count > NOTES_MAX) say(`${what}: ${count - NOTES_MAX} more items became null`);
+        if (count > NOTES_MAX) say(`${what}: ${count - NOTES_MAX} more ${ofMore}`);
       },
     };
   };
 
-  // Run `travel(index)` for every index at once; a promise of the array of their results, null where none was put.
+  // Run `travel(index)` for every index at once; a promise of the array of their results, null where none was put. It
+  // rejects only when a journey calls its third argument.
   const gather = (count, travel, finish) => {
     const results = setPrototypeOf([], null);
     for (let i = 0; i < count; i++) results[i] = null;
-    return new PromiseBase((resolve) => {
+    return new PromiseBase((resolve, reject) => {
       let open = count;
       const close = () => {
         finish();
@@ -287,7 +301,7 @@
       };
       const arrived = () => { if (--open === 0) close(); };
       if (count === 0) close();
-      for (let i = 0; i < count; i++) then(travel(i, results), arrived, arrived);
+      for (let i = 0; i < count; i++) then(travel(i, results, reject), arrived, arrived);
     });
   };
 
@@ -295,7 +309,7 @@
     const list = itemsOf('parallel(thunks)', thunks);
     const { length } = list;
     for (let i = 0; i < length; i++) needFunction(`parallel(thunks): item [${i}]`, list[i]);
-    const dropped = notes('parallel');
+    const dropped = notes('parallel', 'items became null');
     return gather(length, async (index, results) => {
       try {
         const thunk = list[index];
@@ -310,7 +324,7 @@
     const list = itemsOf('pipeline(items, ...stages)', items);
     const last = stages.length - 1;
     for (let i = 0; i <= last; i++) needFunction(`pipeline(items, ...stages): stage ${i + 1}`, stages[i]);
-    const dropped = notes('pipeline');
+    const dropped = notes('pipeline', 'items became null');
     return gather(list.length, async (index, results) => {
       const item = list[index];
       let value = item;
@@ -393,8 +407,15 @@
     error: (...values) => say(`error: ${joined(values)}`),
   };
 
-  const offered = { __proto__: null, agent, tool, parallel, pipeline, phase, log, console };
-  for (const name in offered) define(globalThis, name, freeze(offered[name]), false, false);
+  const offer = (name, value) => define(globalThis, name, freeze(value), false, false);
+  const offered = { __proto__: null, agent, agentResult, tool, parallel, pipeline, phase, log, budget, console };
+  for (const name in offered) offer(name, offered[name]);
 
-  return { __proto__: null, resolved, rejected, describe, encode, track, reportUnseen };
+  const phaseNow = () => currentPhase;
+  const kit = {
+    __proto__: null,
+    AGENT, ask, gather, itemsOf, needFunction, notes, offer, phaseNow, resolvePlainly, uncurried, brief, encode, headline, kindOf, written,
+  };
+
+  return { __proto__: null, resolved, rejected, describe, encode, account, track, reportUnseen, kit };
 }

@@ -4,3 +4,5 @@ mod attacks;
 mod dialect;
 mod errors;
 mod host;
+mod panels;
+mod values;

@@ -13,12 +13,15 @@ use std::io;
 use vespiary_sdk::fs::{FileType, Size};
 use vespiary_sdk::prelude::*;
 use vespiary_sdk::report;
-use vespiary_sdk::walk::{Entry, Options, Step, walk};
+use vespiary_sdk::walk::{Entry, Options, Skipped, Step, walk};
 
 /// Files between two reports of progress.
 const FILES_A_REPORT: u64 = 2000;
 
 const CONTEXT_LINES_MAX: usize = 50;
+
+/// Files read at once.
+const FILES_A_READING: usize = 64;
 
 /// How much of a file is looked at to tell text from binary, before it is searched.
 const SNIFF_BYTES: usize = 64 << 10;
@@ -118,15 +121,22 @@ fn check(args: &GrepArgs) -> Result<()> {
     Ok(())
 }
 
-/// A search under way. Buffers live as long as it does.
+/// A search under way.
 struct Search {
     matcher: RegexMatcher,
     globs: Override,
     context: Context,
-    bytes: Vec<u8>,
+    /// What the walk came by and was not looked at yet.
+    queued: Vec<Queued>,
     /// Files searched already, where several paths may lead to the same.
     seen: Option<BTreeSet<String>>,
     finds: Finds,
+}
+
+/// Something the walk came by.
+enum Queued {
+    Read(String),
+    Skip(Skipped),
 }
 
 /// Lines to give around a match.
@@ -142,7 +152,7 @@ impl Search {
             matcher: pattern::matcher(&args.pattern, args.fixed, args.case)?,
             globs: pattern::globs(&args.globs)?,
             context: Context { before: args.before, after: args.after },
-            bytes: Vec::new(),
+            queued: Vec::new(),
             seen: (args.paths.len() > 1).then(BTreeSet::new),
             finds: Finds::new(args.max_matches),
         })
@@ -153,7 +163,7 @@ impl Search {
         let mut steps = walk(start, options)?;
         while let Some(step) = steps.next() {
             match step {
-                Step::Skipped(skipped) => self.finds.skipped(skipped),
+                Step::Skipped(skipped) => self.queue(Queued::Skip(skipped), args.max_file_bytes),
                 Step::Entry(entry) => {
                     let is_dir = entry.file_type.is_dir();
                     if self.globs.matched(&entry.path, is_dir).is_ignore() {
@@ -161,7 +171,7 @@ impl Search {
                             steps.prune();
                         }
                     } else if !is_dir {
-                        self.entry(&entry, args.max_file_bytes);
+                        self.entry(entry, args.max_file_bytes);
                     }
                 }
             }
@@ -169,25 +179,49 @@ impl Search {
                 break;
             }
         }
+        self.flush(args.max_file_bytes);
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry, bytes_max: u64) {
-        match entry.file_type {
-            FileType::File => {}
-            FileType::Symlink => return self.finds.skip(&entry.path, "a symbolic link; links are not followed"),
-            FileType::Dir | FileType::Other => return self.finds.skip(&entry.path, "not a regular file"),
+    /// Files are read some at a time: each reading crosses the cell's border, and that costs more than a small file. What is
+    /// passed over waits with them, so that everything is told in the order of the walk.
+    fn queue(&mut self, queued: Queued, bytes_max: u64) {
+        self.queued.push(queued);
+        if self.queued.len() >= FILES_A_READING {
+            self.flush(bytes_max);
         }
-        if self.seen.as_mut().is_some_and(|seen| !seen.insert(entry.path.clone())) {
-            return;
+    }
+
+    fn entry(&mut self, entry: Entry, bytes_max: u64) {
+        let skip = |why: &str| Skipped { path: entry.path.clone(), reason: why.to_owned() };
+        let queued = match entry.file_type {
+            FileType::File if self.seen.as_mut().is_some_and(|seen| !seen.insert(entry.path.clone())) => return,
+            FileType::File => Queued::Read(entry.path),
+            FileType::Symlink => Queued::Skip(skip("a symbolic link; links are not followed")),
+            FileType::Dir | FileType::Other => Queued::Skip(skip("not a regular file")),
+        };
+        self.queue(queued, bytes_max);
+    }
+
+    fn flush(&mut self, bytes_max: u64) {
+        let queued = std::mem::take(&mut self.queued);
+        let wanted =
+            queued.iter().filter_map(|one| if let Queued::Read(path) = one { Some(path.clone()) } else { None });
+        let mut contents = vespiary_sdk::fs::read_many(&wanted.collect::<Vec<_>>(), bytes_max).into_iter();
+        for one in queued {
+            if self.finds.found.truncated {
+                break;
+            }
+            match one {
+                Queued::Skip(skipped) => self.finds.skipped(skipped),
+                Queued::Read(path) => match contents.next() {
+                    Some(Ok((bytes, Size::Whole))) => self.file(&path, &bytes),
+                    Some(Ok((_, Size::CutOff))) => self.finds.skip(&path, format!("larger than {bytes_max} bytes")),
+                    Some(Err(error)) => self.finds.skip(&path, error.to_string()),
+                    None => self.finds.skip(&path, "it was not read"),
+                },
+            }
         }
-        let mut bytes = std::mem::take(&mut self.bytes);
-        match entry.read_whole(&mut bytes, bytes_max) {
-            Ok(Size::Whole) => self.file(&entry.path, &bytes),
-            Ok(Size::CutOff) => self.finds.skip(&entry.path, format!("larger than {bytes_max} bytes")),
-            Err(error) => self.finds.skip(&entry.path, error.to_string()),
-        }
-        self.bytes = bytes;
     }
 
     fn file(&mut self, path: &str, bytes: &[u8]) {

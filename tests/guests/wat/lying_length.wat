@@ -5,6 +5,6 @@
   (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
   (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32)
     (i32.store (i32.const 16) (i32.const 0))
-    (i32.store (i32.const 20) (i32.const 64))
-    (i32.store (i32.const 24) (i32.const 0xc0000000))
+    (i32.store (i32.const 24) (i32.const 64))
+    (i32.store (i32.const 28) (i32.const 0xc0000000))
     i32.const 16))

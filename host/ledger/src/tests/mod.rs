@@ -1,5 +1,6 @@
 //! What the ledger promises, tried on real files. Shared beginnings are here; the files below hold the trials.
 
+mod bundle;
 mod faults;
 mod record;
 mod tamper;
@@ -54,7 +55,17 @@ fn call_ended(call: u64, value: Result<Json, Failure>, artifacts: Vec<Artifact>)
         Err(failure) => (None, Some(failure)),
     };
     let usage = Usage::default();
-    Event::CallEnded { call: CallId(call), component: None, scope: None, value, failure, usage, artifacts }
+    Event::CallEnded {
+        call: CallId(call),
+        component: None,
+        scope: None,
+        except: Vec::new(),
+        reads: None,
+        value,
+        failure,
+        usage,
+        artifacts,
+    }
 }
 
 fn ended(status: RunStatus) -> Event {

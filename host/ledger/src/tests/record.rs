@@ -49,6 +49,72 @@ fn equal_bytes_are_kept_once() {
 }
 
 #[test]
+fn change_sets_are_kept_with_their_contents_and_verified_with_the_chain() {
+    let (_dir, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    let long = |word: &str| Payload::Value(Json::of(&word.repeat(2_000)).unwrap());
+    let artifacts = |content: &[u8]| vec![artifact(content)];
+    for event in [
+        started("t"),
+        Event::AgentChanged {
+            agent: AgentId(1),
+            changes: long("one "),
+            files: 1,
+            counted: true,
+            artifacts: artifacts(b"new content"),
+        },
+        Event::ChangesMerged {
+            changes: long("two "),
+            files: 1,
+            conflicts: long("three "),
+            conflicting: 1,
+            artifacts: artifacts(b"merged content"),
+        },
+        ended(RunStatus::Completed),
+    ] {
+        ledger.append(&id("r1"), event).unwrap();
+    }
+    flush(&ledger).unwrap();
+    let reader = ledger.reader().unwrap();
+    let Verdict::Intact(intact) = reader.verify(&id("r1")).unwrap() else { panic!() };
+    assert_eq!(intact.blobs, 5);
+    for content in [&b"new content"[..], b"merged content"] {
+        assert_eq!(reader.blob(&Digest::of(content)).unwrap().unwrap(), content);
+    }
+    ledger.close().unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("DROP TRIGGER blobs_stay").unwrap();
+    connection.execute("DELETE FROM blobs WHERE digest = ?1", [Digest::of(b"merged content").as_bytes()]).unwrap();
+    let Verdict::Broken(broken) = Reader::open(&path).unwrap().verify(&id("r1")).unwrap() else { panic!() };
+    assert_eq!(broken.seq, 3);
+}
+
+#[test]
+fn the_votes_on_a_claim_are_kept_like_any_long_value() {
+    let (_dir, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    let votes = Json::of(&vec!["denied for a reason that takes a while to tell"; 200]).unwrap();
+    ledger.append(&id("r"), started("claims")).unwrap();
+    let judged = Event::ClaimJudged {
+        claim: "all is well".into(),
+        verdict: vespiary_kernel::script::Verdict::Refuted,
+        votes: Payload::Value(votes.clone()),
+    };
+    ledger.append(&id("r"), judged).unwrap();
+    ledger.close().unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let events: Vec<_> = reader.events(&id("r")).unwrap().map(|event| event.unwrap().event).collect();
+    let Event::ClaimJudged { votes: kept, .. } = &events[1] else { panic!("{:?}", events[1]) };
+    assert!(matches!(kept, Payload::Blob { .. }), "{kept:?}");
+    assert_eq!(reader.value(kept).unwrap().unwrap(), votes);
+    let Verdict::Intact(intact) = reader.verify(&id("r")).unwrap() else { panic!() };
+    assert_eq!(intact.blobs, 1);
+    assert!(reader.verify_all(|_, verdict| assert!(matches!(verdict, Verdict::Intact(_)))).unwrap().is_empty());
+    let manifest = reader.export(&id("r"), &Default::default(), &mut Vec::new()).unwrap();
+    assert_eq!(manifest.blobs, 1, "it travels with the run");
+}
+
+#[test]
 fn what_is_flushed_is_seen_by_a_reader_while_the_run_goes_on() {
     let (_dir, path) = place();
     let ledger = Ledger::open(&path).unwrap();

@@ -59,7 +59,7 @@ fn rows_that_vanish_move_or_appear_are_named() {
         ("DELETE FROM events WHERE key & 4294967295 = 1", 1, "missing"),
         ("DELETE FROM events WHERE key & 4294967295 = 5", 5, "missing"),
         ("DELETE FROM events WHERE key & 4294967295 = 9", 0, "9 events"),
-        ("DELETE FROM events", 0, "0 ending"),
+        ("DELETE FROM events", 0, "0 events ending"),
         (swap, 3, "recorded"),
         (copy, 10, "recorded"),
         ("UPDATE events SET time_us = time_us + 1 WHERE key & 4294967295 = 7", 7, "time"),
@@ -88,6 +88,91 @@ fn a_run_cut_short_together_with_its_index_has_another_head() {
         .unwrap();
     let Verdict::Intact(cut) = verdict(&path) else { panic!("a whole prefix is a chain") };
     assert!(!cut.ended && cut.head != whole, "only a head kept elsewhere can tell, and it does");
+}
+
+#[test]
+fn every_changed_byte_of_every_row_is_seen() {
+    let (_dir, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    for run in ["r1", "r2"] {
+        ledger.append(&id(run), started("s")).unwrap();
+        ledger.append(&id(run), call_ended(1, Ok(Json::null()), vec![artifact(run.as_bytes())])).unwrap();
+        ledger.append(&id(run), ended(RunStatus::Completed)).unwrap();
+    }
+    ledger.close().unwrap();
+    let forger = Connection::open(&path).unwrap();
+    for trigger in ["events_stay_as_written", "events_stay", "blobs_stay_as_written", "blobs_stay"] {
+        forger.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    }
+    let reader = Reader::open(&path).unwrap();
+    let holds = || {
+        let mut intact = true;
+        let wrong = reader.verify_all(|_, verdict| intact &= matches!(verdict, Verdict::Intact(_)));
+        wrong.is_ok_and(|wrong| wrong.is_empty()) && intact
+    };
+    assert!(holds());
+    let columns = [
+        ("events", "key", &["key", "time_us"][..], &["body", "hash"][..]),
+        (
+            "runs",
+            "number",
+            &["number", "started_ms", "ended_ms", "agents", "agents_failed", "calls", "calls_failed", "events"],
+            &["id", "title", "status", "head"],
+        ),
+        ("blobs", "number", &["number"], &["digest", "content"]),
+    ];
+    for (table, key, numbers, texts) in columns {
+        let keys: Vec<i64> = {
+            let mut statement = forger.prepare(&format!("SELECT {key} FROM {table}")).unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        for row in keys {
+            for column in numbers {
+                let was: i64 = forger
+                    .query_row(&format!("SELECT {column} FROM {table} WHERE {key} = ?1"), [row], |r| r.get(0))
+                    .unwrap();
+                for bit in [0, 1, 7, 31, 32, 47, 62] {
+                    let set = |to: i64, at: i64| {
+                        forger.execute(&format!("UPDATE {table} SET {column} = ?1 WHERE {key} = ?2"), [to, at])
+                    };
+                    let moved = if *column == key { was ^ (1 << bit) } else { row };
+                    // A key that is taken cannot be given twice.
+                    if set(was ^ (1 << bit), row).is_ok() {
+                        assert!(!holds(), "{table}.{column} of {row}, bit {bit}");
+                        set(was, moved).unwrap();
+                    }
+                }
+            }
+            for column in texts {
+                let was: Vec<u8> = forger
+                    .query_row(&format!("SELECT CAST({column} AS BLOB) FROM {table} WHERE {key} = ?1"), [row], |r| {
+                        r.get(0)
+                    })
+                    .unwrap();
+                let value = if ["body", "id", "title", "status"].contains(column) { "CAST(?1 AS TEXT)" } else { "?1" };
+                let sql = format!("UPDATE {table} SET {column} = {value} WHERE {key} = ?2");
+                for at in 0..was.len() {
+                    let mut now = was.clone();
+                    now[at] ^= 0x04;
+                    forger.execute(&sql, rusqlite::params![now, row]).unwrap();
+                    assert!(!holds(), "{table}.{column} of {row}, byte {at}");
+                }
+                forger.execute(&sql, rusqlite::params![was, row]).unwrap();
+            }
+        }
+    }
+    assert!(holds());
+    // Rows that nothing asks for.
+    for sql in [
+        "INSERT INTO events VALUES ((9 << 32) + 1, 0, '{}', x'00')",
+        "INSERT INTO blobs VALUES (3, x'00', x'00')",
+        "INSERT INTO events VALUES ((1 << 32), 0, '{}', x'00')",
+    ] {
+        forger.execute_batch(sql).unwrap();
+        assert!(!holds(), "{sql}");
+        forger.execute_batch("DELETE FROM events WHERE body = '{}'; DELETE FROM blobs WHERE number = 3").unwrap();
+        assert!(holds());
+    }
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::host::{META, Run, echo, run, run_source, run_with, value};
-use crate::bridge::{Action, Completion, Settlement};
+use crate::bridge::{Action, Budget, Completion, Settlement};
 use crate::engine::{Engine, State};
 
 #[test]
@@ -160,7 +160,7 @@ fn pipeline_has_no_barrier_between_stages() {
         "{META}const seen = []; await pipeline(['a', 'b'], x => agent(x + 1), x => agent(x + 2), x => {{ seen.push(x) }}); return seen"
     );
     let mut engine = Engine::new().unwrap();
-    let mut turn = engine.start(&source, "null");
+    let mut turn = engine.start(&source, "null", Budget::default());
     let mut queue = turn.requests.clone();
     let mut order = Vec::new();
     while turn.state == State::Waiting {
@@ -173,7 +173,7 @@ fn pipeline_has_no_barrier_between_stages() {
         let Action::Agent { prompt, .. } = &request.action else { unreachable!() };
         order.push(prompt.clone());
         turn = engine
-            .step(vec![Completion { id: request.id, settlement: Settlement::Resolved(json!(prompt).to_string()) }]);
+            .step(vec![Completion { id: request.id, settlement: Settlement::Resolved(json!(prompt).to_string()) }], 0);
         queue.extend(turn.requests.clone());
     }
     assert_eq!(order, ["a1", "a12", "b1", "b12"]);
@@ -212,12 +212,12 @@ fn a_stage_that_throws_or_gives_null_drops_its_item_alone() {
 fn order_is_kept_whatever_order_answers_come_in() {
     let source = format!("{META}return await pipeline([1, 2, 3, 4], n => agent('p' + n), (p, n) => p + n)");
     let mut engine = Engine::new().unwrap();
-    let mut turn = engine.start(&source, "null");
+    let mut turn = engine.start(&source, "null", Budget::default());
     for request in turn.requests.clone().iter().rev() {
-        turn = engine.step(vec![Completion {
-            id: request.id,
-            settlement: Settlement::Resolved(format!("\"r{}\"", request.id)),
-        }]);
+        turn = engine.step(
+            vec![Completion { id: request.id, settlement: Settlement::Resolved(format!("\"r{}\"", request.id)) }],
+            0,
+        );
     }
     assert_eq!(turn.state, State::Done(r#"["r11","r22","r33","r44"]"#.to_owned()));
 }
@@ -336,23 +336,25 @@ fn the_same_answers_give_the_same_requests() {
 #[test]
 fn unknown_and_repeated_answers_are_ignored() {
     let mut engine = Engine::new().unwrap();
-    let turn = engine.start(&format!("{META}log('x'); return await agent('a')"), "null");
+    let turn = engine.start(&format!("{META}log('x'); return await agent('a')"), "null", Budget::default());
     assert_eq!((turn.requests.len(), &turn.state), (2, &State::Waiting));
     let answer = |id, text: &str| Completion { id, settlement: Settlement::Resolved(text.to_owned()) };
-    let turn = engine.step(vec![answer(99, "1"), answer(0, "1"), answer(1, "1"), answer(u64::MAX, "1")]);
+    let turn = engine.step(vec![answer(99, "1"), answer(0, "1"), answer(1, "1"), answer(u64::MAX, "1")], 0);
     assert_eq!((turn.requests.len(), &turn.state), (0, &State::Waiting));
-    let turn = engine.step(vec![answer(2, "\"first\""), answer(2, "\"second\"")]);
+    let turn = engine.step(vec![answer(2, "\"first\""), answer(2, "\"second\"")], 0);
     assert_eq!(turn.state, State::Done("\"first\"".to_owned()));
-    assert_eq!(engine.step(vec![answer(2, "\"third\"")]).state, State::Done("\"first\"".to_owned()));
+    assert_eq!(engine.step(vec![answer(2, "\"third\"")], 0).state, State::Done("\"first\"".to_owned()));
 }
 
 #[test]
 fn start_and_step_out_of_turn_are_refused() {
     let mut engine = Engine::new().unwrap();
-    assert!(matches!(engine.step(vec![]).state, State::Failed(fault) if fault.message.contains("before start")));
-    engine.start(&format!("{META}return 1"), "null");
-    assert!(matches!(engine.start(META, "null").state, State::Failed(fault) if fault.message.contains("second time")));
-    let turn = Engine::new().unwrap().start(META, "{not json");
+    assert!(matches!(engine.step(vec![], 0).state, State::Failed(fault) if fault.message.contains("before start")));
+    engine.start(&format!("{META}return 1"), "null", Budget::default());
+    assert!(
+        matches!(engine.start(META, "null", Budget::default()).state, State::Failed(fault) if fault.message.contains("second time"))
+    );
+    let turn = Engine::new().unwrap().start(META, "{not json", Budget::default());
     assert!(matches!(turn.state, State::Failed(fault) if fault.message.contains("args is not JSON")));
 }
 

@@ -21,7 +21,7 @@ fn check_gives_meta_and_runs_nothing() {
     let source = "export const meta = { name: 'n', description: 'd', phases: [{ title: 'A' }], more: { x: [1, -2.5] } }\nglobalThis.ran = true; agent('x'); while (true) {}";
     let meta: Value = serde_json::from_str(&engine.check(source).unwrap()).unwrap();
     assert_eq!(meta, json!({"name": "n", "description": "d", "phases": [{"title": "A"}], "more": {"x": [1, -2.5]}}));
-    let turn = engine.start(&format!("{META}return typeof ran"), "null");
+    let turn = engine.start(&format!("{META}return typeof ran"), "null", crate::bridge::Budget::default());
     assert_eq!((turn.requests.len(), turn.state), (0, crate::engine::State::Done("\"undefined\"".to_owned())));
 }
 
@@ -165,7 +165,7 @@ fn names_of_other_worlds_are_explained() {
         ("fetch('x')", "no network"),
         ("require('fs')", "no modules"),
         ("setTimeout(() => 1, 5)", "no clock"),
-        ("budget.total", "not have it yet"),
+        ("workflow('x')", "not have it yet"),
         ("await gate({})", "not have it yet"),
     ] {
         let run = run(body);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bridge::{Action, Completion, Request, Settlement};
+use crate::bridge::{Action, Budget, Completion, Request, Settlement, Verdict};
 use crate::engine::{Engine, State, Turn};
 use crate::fault::Fault;
 
@@ -37,11 +37,22 @@ impl Run {
             .collect()
     }
 
+    /// Claims, verdicts and votes, in the order in which they were told.
+    pub(super) fn verdicts(&self) -> Vec<(&str, Verdict, Value)> {
+        let mut found = Vec::new();
+        for request in &self.requests {
+            if let Action::Verdict { claim, verdict, votes } = &request.action {
+                found.push((claim.as_str(), *verdict, serde_json::from_str(votes).expect("votes are JSON")));
+            }
+        }
+        found
+    }
+
     /// Prompts and options of the agents, in order.
     pub(super) fn agents(&self) -> Vec<(&str, Value)> {
         let mut found = Vec::new();
         for request in &self.requests {
-            if let Action::Agent { prompt, options } = &request.action {
+            if let Action::Agent { prompt, options, .. } = &request.action {
                 found.push((prompt.as_str(), serde_json::from_str(options).expect("options are JSON")));
             }
         }
@@ -56,7 +67,7 @@ pub(super) fn run_with(body: &str, args: &Value, answer: impl Fn(&Request) -> Se
 
 pub(super) fn run_source(source: &str, args: &Value, answer: impl Fn(&Request) -> Settlement) -> Run {
     let mut engine = Engine::new().expect("an engine");
-    let Turn { mut requests, mut state } = engine.start(source, &args.to_string());
+    let Turn { mut requests, mut state } = engine.start(source, &args.to_string(), Budget::default());
     let mut unanswered = requests.clone();
     let mut steps = 1;
     while state == State::Waiting {
@@ -66,7 +77,7 @@ pub(super) fn run_source(source: &str, args: &Value, answer: impl Fn(&Request) -
             .filter(asks)
             .map(|request| Completion { id: request.id, settlement: answer(request) })
             .collect();
-        let turn = engine.step(completions);
+        let turn = engine.step(completions, 0);
         requests.extend(turn.requests.iter().cloned());
         (unanswered, state) = (turn.requests, turn.state);
         steps += 1;
@@ -86,7 +97,41 @@ pub(super) fn echo(request: &Request) -> Settlement {
         },
         Action::Agent { prompt, .. } => Settlement::Resolved(json!(prompt).to_string()),
         Action::Tool { arguments, .. } => Settlement::Resolved(arguments.clone()),
-        Action::Phase(_) | Action::Log(_) => unreachable!("not answered"),
+        Action::Phase(_) | Action::Log(_) | Action::Verdict { .. } => unreachable!("not answered"),
+    }
+}
+
+/// The settlement of an agent that was refused with `code`.
+pub(super) fn refusal(code: &str) -> Settlement {
+    Settlement::Rejected { code: code.to_owned(), message: format!("{code}!"), detail: "null".to_owned() }
+}
+
+/// Votes and scores for panels; whatever else is asked is echoed. A prompt has a letter for each voter, in its last line:
+/// `y` affirms, `n` denies, `0` is no answer, `?` no vote, `x` a refusal, `$` a budget that is spent.
+pub(super) fn panelist(request: &Request) -> Settlement {
+    let Action::Agent { prompt, options, status } = &request.action else { return echo(request) };
+    if *status {
+        return Settlement::Resolved(json!({"status": "ok", "value": prompt}).to_string());
+    }
+    let options: Value = serde_json::from_str(options).expect("options are JSON");
+    let properties = &options["schema"]["properties"];
+    if properties["scores"].is_object() {
+        let count = properties["scores"]["minItems"].as_u64().expect("a count");
+        return Settlement::Resolved(json!({"scores": (1..=count).collect::<Vec<_>>()}).to_string());
+    }
+    if !properties["affirms"].is_object() {
+        return echo(request);
+    }
+    let seat: usize =
+        options["label"].as_str().and_then(|label| label.rsplit(' ').next()?.parse().ok()).expect("a seat");
+    let letters = prompt.lines().next_back().unwrap_or_default();
+    let letter = letters.chars().nth(seat - 1).expect("a letter for each voter");
+    match letter {
+        'y' | 'n' => Settlement::Resolved(json!({"affirms": letter == 'y', "reason": format!("r{seat}")}).to_string()),
+        '0' => Settlement::Resolved("null".to_owned()),
+        'x' => refusal("limit"),
+        '$' => refusal("over-budget"),
+        _ => Settlement::Resolved(json!({"affirms": "yes"}).to_string()),
     }
 }
 

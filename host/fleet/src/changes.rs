@@ -1,0 +1,165 @@
+//! What isolated agents change: taken at the end of each, recorded, and at the end of the run brought together. The result is a
+//! value that a person may apply; no project is touched here.
+
+use crate::jobs::Ground;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use vespiary_kernel::account::Resource;
+use vespiary_kernel::call::{Artifact, Failure};
+use vespiary_kernel::change::merge::{Conflict, Merge};
+use vespiary_kernel::change::{ChangeSet, Contents, Node, patch};
+use vespiary_kernel::event::{Event, Payload};
+use vespiary_kernel::ids::Digest;
+use vespiary_kernel::json::Json;
+use vespiary_kernel::principal::{Isolation, Principal};
+use vespiary_kernel::scope::Scope;
+use vespiary_kernel::sight::Sight;
+
+/// The longest content that is held in memory until the run ends: longer ones are not merged by lines anyway.
+const TEXT_BYTES_MAX: usize = 4 << 20;
+
+/// All contents that are held in memory until the run ends, bytes. Where agents write more than that, none are held, and what
+/// several of them changed is a conflict: which agent ended first must not decide which texts can still be joined.
+const TEXTS_BYTES_MAX: usize = 256 << 20;
+
+/// What the agents of a run have changed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    merge: Merge,
+    texts: BTreeMap<Digest, Arc<[u8]>>,
+    /// How long all texts are together, those not held included.
+    bytes: usize,
+}
+
+impl Gathered {
+    fn hold(&mut self, digest: Digest, text: Arc<[u8]>) {
+        if text.len() > TEXT_BYTES_MAX || self.texts.contains_key(&digest) {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(text.len());
+        if self.bytes > TEXTS_BYTES_MAX {
+            self.texts.clear();
+        } else {
+            self.texts.insert(digest, text);
+        }
+    }
+}
+
+/// What a run's isolated agents came to together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// What can be applied.
+    pub changes: ChangeSet,
+    /// What cannot, because agents disagree.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Ground {
+    /// Take what an isolated agent changed, and record it. Where the agent did its work, it counts towards what the run comes
+    /// to. Blocks for as long as reading its files takes.
+    pub(crate) fn keep_changes(&self, agent: &Principal, done: bool) -> Result<(), Failure> {
+        let (Isolation::Worktree, Some(worktrees)) = (agent.isolation(), &self.worktrees) else { return Ok(()) };
+        let taken =
+            worktrees.take(agent.run().id(), agent.agent()).map_err(|error| Failure::Failed(error.to_string()))?;
+        if taken.changes.is_empty() {
+            return Ok(());
+        }
+        let patch = patch::render(&taken.changes, &taken).into_bytes();
+        let bytes = taken.written.values().map(|content| content.len()).sum::<usize>() + patch.len();
+        agent.account().take(Resource::ArtifactBytes, bytes as u64).map_err(Failure::Limit)?;
+        let mut artifacts = vec![of_patch(patch)];
+        artifacts.extend(contents(&taken.changes, &taken.written));
+        let changes = Payload::Value(taken.changes.to_json());
+        let files = taken.changes.len() as u64;
+        self.record(Event::AgentChanged { agent: agent.agent(), changes, files, counted: done, artifacts });
+        if !done {
+            return Ok(());
+        }
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.written.into_iter().chain(taken.bases).for_each(|(digest, text)| gathered.hold(digest, text));
+        // The cell was held to its scope at each write; this is the same rule once more, on what came out.
+        let rules = Scope::whole(agent.grant().clone()).rules(None);
+        let (allowed, forbidden) = taken.changes.split(|path, _| rules.sight(path.as_str()) == Sight::Write);
+        gathered.merge.add(agent.agent(), &allowed);
+        forbidden.iter().for_each(|(path, change)| gathered.merge.forbid(agent.agent(), path, change));
+        Ok(())
+    }
+
+    /// Bring together and record what all agents changed; nothing where nobody changed anything.
+    pub(crate) fn merge_changes(&self) -> Option<Changed> {
+        let gathered = std::mem::take(&mut *self.gathered.lock().unwrap_or_else(PoisonError::into_inner));
+        if gathered.merge.is_empty() {
+            return None;
+        }
+        let merged = gathered.merge.resolve(&gathered.texts);
+        let known = |digest: &Digest| merged.contents.content(digest).or_else(|| gathered.texts.content(digest));
+        let patch = patch::render(&merged.changes, &Lookup(known));
+        let mut artifacts = vec![of_patch(patch.into_bytes())];
+        artifacts.extend(contents(&merged.changes, &merged.contents));
+        self.record(Event::ChangesMerged {
+            changes: Payload::Value(merged.changes.to_json()),
+            files: merged.changes.len() as u64,
+            conflicts: Payload::Value(Json::of(&merged.conflicts).unwrap_or_else(|_| Json::null())),
+            conflicting: merged.conflicts.len() as u64,
+            artifacts,
+        });
+        Some(Changed { changes: merged.changes, conflicts: merged.conflicts })
+    }
+}
+
+struct Lookup<F>(F);
+
+impl<F: Fn(&Digest) -> Option<Arc<[u8]>>> Contents for Lookup<F> {
+    fn content(&self, digest: &Digest) -> Option<Arc<[u8]>> {
+        self.0(digest)
+    }
+}
+
+fn of_patch(patch: Vec<u8>) -> Artifact {
+    artifact("changes.patch", "text/x-diff", Digest::of(&patch), patch.into())
+}
+
+/// The contents that a change set names and `known` has, each under the name of the first file that has it.
+fn contents(set: &ChangeSet, known: &BTreeMap<Digest, Arc<[u8]>>) -> Vec<Artifact> {
+    let mut by_digest = BTreeMap::new();
+    for (path, change) in set {
+        if let Some(digest) = change.after().and_then(Node::digest)
+            && let Some(content) = known.get(digest)
+        {
+            let name = path.as_str().rsplit('/').next().unwrap_or_default();
+            by_digest.entry(*digest).or_insert_with(|| {
+                artifact(&name.replace(char::is_control, "_"), "application/octet-stream", *digest, Arc::clone(content))
+            });
+        }
+    }
+    by_digest.into_values().collect()
+}
+
+fn artifact(name: &str, media_type: &str, digest: Digest, content: Arc<[u8]>) -> Artifact {
+    let bytes = content.len() as u64;
+    Artifact { name: name.into(), media_type: media_type.into(), digest, bytes, content: Some(content) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_texts_are_held_does_not_depend_on_who_came_first() {
+        let text: Arc<[u8]> = vec![0; TEXT_BYTES_MAX].into();
+        let texts: Vec<(Digest, Arc<[u8]>)> =
+            (0..80u32).map(|n| (Digest::of(&n.to_le_bytes()), Arc::clone(&text))).collect();
+        for reversed in [false, true] {
+            let mut gathered = Gathered::default();
+            let mut order: Vec<_> = texts.iter().take(60).collect();
+            if reversed {
+                order.reverse();
+            }
+            order.iter().for_each(|(digest, text)| gathered.hold(*digest, Arc::clone(text)));
+            order.iter().for_each(|(digest, text)| gathered.hold(*digest, Arc::clone(text)));
+            assert_eq!(gathered.texts.len(), 60);
+            texts.iter().for_each(|(digest, text)| gathered.hold(*digest, Arc::clone(text)));
+            assert!(gathered.texts.is_empty());
+        }
+    }
+}

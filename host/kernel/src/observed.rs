@@ -1,0 +1,196 @@
+//! What a call saw of the files outside its cell: each path, and the state in which it was found. Whoever finds every path in
+//! the same state again may expect the same answer from a deterministic tool. Never a content, only its digest.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// All that one call saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadSet {
+    /// One entry a path, sorted by path.
+    pub observations: Vec<Observation>,
+    /// Whether everything is listed, with a digest of each content and listing that was read. Where it is false the call saw
+    /// more than was kept, and its answer must not be reused.
+    pub complete: bool,
+}
+
+/// One path, and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Relative to the project directory, or absolute: as capabilities write it.
+    pub path: String,
+    /// How it was found, before the call itself changed anything there.
+    pub state: Observed,
+}
+
+/// How a path was found. Times are no part of it: they differ from machine to machine, and a tool that calls itself
+/// deterministic must not depend on them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Observed {
+    /// Nothing was there, or nothing the call could see.
+    Absent,
+    /// A regular file.
+    File {
+        /// Its length.
+        bytes: u64,
+        /// Whether any of its content was read.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        read: bool,
+        /// Of the whole content, once any of it was read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<ContentDigest>,
+    },
+    /// A directory.
+    Directory {
+        /// Of the names and kinds the call was shown, once it was listed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listing: Option<ContentDigest>,
+    },
+    /// A symbolic link.
+    Link {
+        /// What it says, once it was read or followed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+    },
+    /// A device, a socket or the like; nothing of it was given to the call.
+    Special,
+}
+
+impl Observed {
+    /// Keep the fuller of two sights of the same path: a content says more than a length. Where they contradict each other
+    /// the path changed while the call ran; the first is kept, and the answer is no.
+    #[must_use]
+    pub fn refine(&mut self, later: Observed) -> bool {
+        match (self, later) {
+            (Self::File { bytes, read, content }, Self::File { bytes: now, read: also, content: found }) => {
+                *read |= also;
+                match (&content, found) {
+                    (Some(one), Some(other)) => *one == other,
+                    (Some(_), None) => *bytes == now,
+                    (None, found) => {
+                        *content = found;
+                        std::mem::replace(bytes, now) == now
+                    }
+                }
+            }
+            (Self::Directory { listing: listing @ None }, Self::Directory { listing: later }) => {
+                *listing = later;
+                true
+            }
+            (Self::Directory { listing: Some(one) }, Self::Directory { listing: Some(other) }) => *one == other,
+            (Self::Link { target: target @ None }, Self::Link { target: later }) => {
+                *target = later;
+                true
+            }
+            (Self::Link { target: Some(one) }, Self::Link { target: Some(other) }) => *one == other,
+            (Self::Directory { .. }, Self::Directory { .. }) | (Self::Link { .. }, Self::Link { .. }) => true,
+            (Self::Absent, Self::Absent) | (Self::Special, Self::Special) => true,
+            _ => false,
+        }
+    }
+}
+
+/// BLAKE3 of a content. Contents are hashed while they pass, which a slower function would make felt.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContentDigest(pub [u8; 32]);
+
+/// Text that is not a content digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a content digest is 64 lower-case hexadecimal digits")]
+pub struct NotADigest;
+
+impl FromStr for ContentDigest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(NotADigest),
+        };
+        let mut bytes = [0; 32];
+        let pairs = text.as_bytes().chunks_exact(2);
+        if text.len() != 64 {
+            return Err(NotADigest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for ContentDigest {
+    type Error = NotADigest;
+    fn try_from(text: String) -> Result<Self, NotADigest> {
+        text.parse()
+    }
+}
+
+impl From<ContentDigest> for String {
+    fn from(digest: ContentDigest) -> String {
+        digest.to_string()
+    }
+}
+
+impl fmt::Display for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // A record holds thousands of these, and formatting byte by byte takes longer than hashing a small file.
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Option<ContentDigest> = Some(ContentDigest([1; 32]));
+    const TWO: Option<ContentDigest> = Some(ContentDigest([2; 32]));
+
+    #[test]
+    fn a_fuller_sight_replaces_a_poorer_one_and_a_contradiction_is_told() {
+        let looked_at = Observed::File { bytes: 3, read: false, content: None };
+        let read = Observed::File { bytes: 3, read: true, content: ONE };
+        let mut seen = looked_at.clone();
+        assert!(seen.refine(read.clone()) && seen == read);
+        assert!(seen.refine(looked_at) && seen == read, "a length takes nothing away from a content");
+        assert!(
+            !seen.refine(Observed::File { bytes: 3, read: true, content: TWO }),
+            "the content changed under the call"
+        );
+        assert!(!seen.refine(Observed::Absent) && seen == read);
+        let mut listed = Observed::Directory { listing: None };
+        assert!(listed.refine(Observed::Directory { listing: ONE }));
+        assert!(!listed.refine(Observed::Directory { listing: TWO }));
+    }
+
+    #[test]
+    fn read_sets_are_written_and_read_back() {
+        let set = ReadSet {
+            observations: vec![
+                Observation { path: "a".into(), state: Observed::File { bytes: 1, read: true, content: ONE } },
+                Observation { path: "b".into(), state: Observed::Absent },
+                Observation { path: "c".into(), state: Observed::Link { target: Some("a".into()) } },
+            ],
+            complete: true,
+        };
+        let text = serde_json::to_string(&set).unwrap();
+        assert!(text.contains(&"01".repeat(32)), "{text}");
+        assert_eq!(serde_json::from_str::<ReadSet>(&text).unwrap(), set);
+        assert!("0".repeat(63).parse::<ContentDigest>().is_err() && "G".repeat(64).parse::<ContentDigest>().is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The batched interface answers as the standard one does, and no call of it is without bound.
+
+use super::differential::{any_path, furnish};
+use super::*;
+use crate::bindings::tree::Host;
+use crate::cell::{Cell, Senses};
+use proptest::prelude::*;
+
+fn cell(bed: Bed) -> (Cell, DirHandle, tempfile::TempDir) {
+    let quota = Quota::default();
+    (Cell::empty(&quota, Account::alone(&quota), Senses::Real, bed.files), bed.dir, bed._temp)
+}
+
+/// What the standard interface says of reading `path`, a link at its end not followed.
+fn standard(cell: &mut Cell, dir: &DirHandle, path: &str) -> Result<Vec<u8>, String> {
+    let read = cell.files.open_at(dir, path, Last::Keep, READ).and_then(|handle| match handle {
+        Handle::Dir(_) => Err(Errno::ISDIR.into()),
+        Handle::File(mut file) => cell.files.read(&mut file, u64::MAX, 0).map(|(bytes, _)| bytes),
+    });
+    read.map_err(|error| super::super::code::code(&error).name().to_owned())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_batch_is_judged_as_the_standard_interface_judges(
+        paths in proptest::collection::vec(any_path().prop_filter("the root and climbing are spelled otherwise", |path| {
+            !path.is_empty() && !path.starts_with('/') && !path.split('/').any(|name| name == "..")
+        }), 1..12),
+    ) {
+        let granted = &["read:a", "read:f", "read:l", "read:c", "read:b", "read:x"];
+        let bed = Setting { denied: &["read:a/b"], ..Setting::of(granted) }.bed();
+        furnish(&bed.root);
+        let (mut cell, dir, _temp) = cell(bed);
+        let answers = Host::read(&mut cell, paths.clone(), u64::MAX).unwrap();
+        prop_assert_eq!(answers.len(), paths.len());
+        for (path, answer) in paths.iter().zip(answers) {
+            let expected = standard(&mut cell, &dir, path);
+            prop_assert_eq!(answer.map(|content| content.bytes), expected, "{}", path);
+        }
+    }
+}
+
+#[test]
+fn hidden_and_outside_paths_are_refused_in_batches_too() {
+    let bed = Bed::with(&["read:."]).holding(&["a", ".env", "d/.env", "d/b", ".git/config"]);
+    symlink(".env", bed.root.join("link")).unwrap();
+    let (mut cell, _, _temp) = cell(bed);
+    let ask = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    let paths = ask(&[".env", "d/.env", ".git/config", "./.env", "link", "../secret", "/etc/passwd", "d/../.env", "d"]);
+    let answers = Host::read(&mut cell, paths, 100).unwrap();
+    let codes: Vec<_> = answers.into_iter().map(|answer| answer.err().unwrap()).collect();
+    let absent = "no-entry";
+    assert_eq!(
+        codes,
+        [absent, absent, absent, absent, "loop", "not-permitted", "not-permitted", "not-permitted", "is-directory"]
+    );
+    let listings = Host::list(&mut cell, ask(&[".", "d", "a", ".git", "none"])).unwrap();
+    let names = |listing: &Result<crate::bindings::tree::Listing, String>| -> Vec<String> {
+        let mut names: Vec<_> = listing.as_ref().unwrap().entries.iter().map(|entry| entry.name.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&listings[0]), [".git", "a", "d", "link"]);
+    assert_eq!(names(&listings[1]), ["b"]);
+    assert_eq!(names(&listings[3]), [""; 0]);
+    assert_eq!(
+        (listings[2].as_ref().err().unwrap().as_str(), listings[4].as_ref().err().unwrap().as_str()),
+        ("not-directory", absent)
+    );
+}
+
+#[test]
+fn a_call_gives_only_so_much_and_always_something() {
+    let bed = Bed::with(&["read:."]).holding(&["small"]);
+    for n in 0..5 {
+        std::fs::write(bed.root.join(format!("big-{n}")), vec![b'x'; 3 << 20]).unwrap();
+    }
+    let (mut cell, _, _temp) = cell(bed);
+    let big: Vec<_> = (0..5).map(|n| format!("big-{n}")).collect();
+    let answers = Host::read(&mut cell, big.clone(), u64::MAX).unwrap();
+    assert_eq!(answers.len(), 1, "two of them are more than a call gives");
+    let first = answers.into_iter().next().unwrap().unwrap();
+    assert_eq!((first.bytes.len(), first.whole), (3 << 20, true));
+    let answers = Host::read(&mut cell, big, 1_000).unwrap();
+    assert_eq!(answers.len(), 5);
+    assert!(
+        answers.iter().all(|answer| matches!(answer, Ok(content) if content.bytes.len() == 1_000 && !content.whole))
+    );
+    let many = Host::read(&mut cell, vec!["small".to_owned(); 5_000], 100).unwrap();
+    assert_eq!(many.len(), 1_024);
+    assert_eq!(Host::list(&mut cell, vec![".".to_owned(); 5_000]).unwrap().len(), 1_024);
+    assert!(Host::read(&mut cell, Vec::new(), 100).unwrap().is_empty());
+}

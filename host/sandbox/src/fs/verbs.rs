@@ -1,0 +1,276 @@
+//! What can be done to a tree besides opening: each verb judges the canonical path, does one thing, and records what it saw
+//! and changed. Standard interface and batched interface both come here.
+
+use super::backing::{Entry, Kind, Stat, Times};
+use super::handle::{DirHandle, FileHandle, Files};
+use super::plain::{stat_file, timestamps};
+use super::tree::{Last, Target, Tree, stays_inside};
+use rustix::io::Errno;
+use std::io;
+use std::sync::Arc;
+use vespiary_kernel::sight::Sight;
+
+/// The most one read gives, bytes.
+const READ_BYTES_MAX: u64 = 1 << 20;
+
+/// Room for a read where the file seems to end before it: it may have grown.
+const READ_BYTES_MIN: u64 = 512;
+
+impl Files {
+    /// What is known of `path`.
+    pub(crate) fn stat_at(&mut self, dir: &DirHandle, path: &str, last: Last) -> io::Result<Stat> {
+        let tree = &dir.tree;
+        tree.at(&dir.path, path, last, &mut self.seen, |target, seen| {
+            let sight = tree.look(&target.path)?;
+            let stat = seen.absent_if_missing(&tree.rules, &target.path, tree.backing.stat(&target.path))?;
+            if stat.kind == Kind::Link && (last == Last::Follow || target.slash) {
+                return Err(Errno::LOOP.into());
+            }
+            shown(sight, stat.kind)?;
+            seen.found(&tree.rules, &target.path, &stat);
+            if target.slash && stat.kind != Kind::Dir {
+                return Err(Errno::NOTDIR.into());
+            }
+            Ok(stat)
+        })
+    }
+
+    /// What is known of an open directory.
+    pub(crate) fn stat_dir(&mut self, dir: &DirHandle) -> io::Result<Stat> {
+        self.stat_at(dir, ".", Last::Keep)
+    }
+
+    /// The entries of a directory that the cell may see.
+    pub(crate) fn list(&mut self, dir: &DirHandle) -> io::Result<Vec<Entry>> {
+        let (tree, path) = (&dir.tree, &*dir.path);
+        let sight = tree.look(path)?;
+        let mut entries = self.seen.absent_if_missing(&tree.rules, path, tree.backing.list(path))?;
+        let mut place = if path == "." { String::new() } else { format!("{path}/") };
+        let stem = place.len();
+        entries.retain(|entry| {
+            // A name that is not UTF-8 can be granted by no rule of its own; where everything is shown, so is its trouble.
+            let Some(name) = entry.name.to_str() else { return sight >= Sight::Read };
+            place.truncate(stem);
+            place.push_str(name);
+            shown(tree.rules.sight(&place), entry.kind).is_ok()
+        });
+        self.seen.listed(&tree.rules, path, &entries);
+        Ok(entries)
+    }
+
+    pub(crate) fn make_dir(&mut self, dir: &DirHandle, path: &str) -> io::Result<()> {
+        let (tree, spent) = (&dir.tree, Arc::clone(&self.spent));
+        tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
+            tree.may_change(&target.path)?;
+            refuse_existing(tree, target)?;
+            spent.make()?;
+            tree.backing.make_dir(&target.path).inspect_err(|_| spent.unmade())?;
+            seen.made(&tree.rules, &target.path);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn remove_file(&mut self, dir: &DirHandle, path: &str) -> io::Result<()> {
+        let tree = &dir.tree;
+        tree.at(&dir.path, path, Last::Name, &mut self.seen, |target, seen| {
+            tree.may_change(&target.path)?;
+            if target.slash {
+                demand_dir(tree, target)?;
+                return Err(Errno::ISDIR.into());
+            }
+            tree.backing.remove_file(&target.path)?;
+            seen.change(&tree.rules, &target.path);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn remove_dir(&mut self, dir: &DirHandle, path: &str) -> io::Result<()> {
+        let tree = &dir.tree;
+        tree.at(&dir.path, path, Last::Name, &mut self.seen, |target, seen| {
+            tree.may_change(&target.path)?;
+            if target.dot {
+                demand_dir(tree, target)?;
+                return Err(Errno::INVAL.into());
+            }
+            tree.backing.remove_dir(&target.path)?;
+            seen.change_all_below(&tree.rules, &target.path);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn rename(&mut self, from: (&DirHandle, &str), to: (&DirHandle, &str)) -> io::Result<()> {
+        let tree = &from.0.tree;
+        if !Arc::ptr_eq(tree, &to.0.tree) {
+            return Err(Errno::XDEV.into());
+        }
+        tree.at_both((&from.0.path, from.1), (&to.0.path, to.1), &mut self.seen, |from, to, seen| {
+            tree.may_change(&from.path)?;
+            tree.may_change(&to.path)?;
+            if from.dot || to.dot {
+                return Err(Errno::BUSY.into());
+            }
+            // Whatever lies below must be judged at its new place as it was at the old one, whatever it is by then.
+            if !tree.rules.even_below(&from.path) || !tree.rules.even_below(&to.path) {
+                return Err(Errno::PERM.into());
+            }
+            if from.slash || to.slash {
+                demand_dir(tree, from)?;
+            }
+            tree.backing.rename(&from.path, &to.path)?;
+            seen.change_all_below(&tree.rules, &from.path);
+            seen.change_all_below(&tree.rules, &to.path);
+            Ok(())
+        })
+    }
+
+    /// Make a symbolic link at `path` that says `says`.
+    pub(crate) fn make_link(&mut self, dir: &DirHandle, says: &str, path: &str) -> io::Result<()> {
+        let (tree, spent) = (&dir.tree, Arc::clone(&self.spent));
+        tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
+            tree.may_change(&target.path)?;
+            if says.is_empty() {
+                return Err(Errno::NOENT.into());
+            }
+            if !stays_inside(&target.path, says) {
+                return Err(Errno::PERM.into());
+            }
+            refuse_existing(tree, target)?;
+            if target.slash {
+                return Err(Errno::NOENT.into());
+            }
+            spent.make()?;
+            tree.backing.make_link(says, &target.path).inspect_err(|_| spent.unmade())?;
+            seen.made(&tree.rules, &target.path);
+            Ok(())
+        })
+    }
+
+    /// What a symbolic link says; an absolute target is not told.
+    pub(crate) fn read_link(&mut self, dir: &DirHandle, path: &str) -> io::Result<String> {
+        let tree = &dir.tree;
+        tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
+            tree.look(&target.path)?;
+            if target.slash {
+                demand_dir(tree, target)?;
+                return Err(Errno::INVAL.into());
+            }
+            let says = tree.read_link(&target.path, seen);
+            let says = seen.absent_if_missing(&tree.rules, &target.path, says)?;
+            if says.starts_with('/') { Err(Errno::PERM.into()) } else { Ok(says) }
+        })
+    }
+
+    pub(crate) fn set_times_at(&mut self, dir: &DirHandle, path: &str, last: Last, times: Times) -> io::Result<()> {
+        let tree = &dir.tree;
+        tree.at(&dir.path, path, last, &mut self.seen, |target, _| {
+            tree.may_change(&target.path)?;
+            let kind = tree.backing.stat(&target.path)?.kind;
+            if kind == Kind::Link && (last == Last::Follow || target.slash) {
+                return Err(Errno::LOOP.into());
+            }
+            if target.slash && kind != Kind::Dir {
+                return Err(Errno::NOTDIR.into());
+            }
+            tree.backing.set_times(&target.path, times)
+        })
+    }
+
+    /// Up to `len` bytes at `offset`, and whether the file ends there.
+    pub(crate) fn read(&mut self, handle: &mut FileHandle, len: u64, offset: u64) -> io::Result<(Vec<u8>, bool)> {
+        let open = &handle.open;
+        // One byte more than the file should have, so that its end shows in this read and not only in the next.
+        let expected = open.bytes.saturating_sub(offset).saturating_add(1).max(READ_BYTES_MIN);
+        let room = len.min(READ_BYTES_MAX).min(expected);
+        let mut bytes = Vec::with_capacity(room as usize);
+        let room = room as usize;
+        if room == 0 {
+            return Ok((bytes, false));
+        }
+        let read = rustix::io::pread(&open.file, rustix::buffer::spare_capacity(&mut bytes), offset)?;
+        // Capacity may be more than was asked for; the length never is.
+        let ended = read < room;
+        bytes.truncate(room);
+        if !handle.read_seen {
+            handle.read_seen = true;
+            let whole = (ended && offset == 0).then_some(&*bytes);
+            self.seen.content(&open.tree.rules, &open.path, &open.file, open.bytes, whole);
+        }
+        Ok((bytes, ended))
+    }
+
+    /// Write at `offset`. Bytes are counted before they are written, and a gap that is left counts as written.
+    pub(crate) fn write(&mut self, handle: &mut FileHandle, bytes: &[u8], offset: u64) -> io::Result<u64> {
+        self.changing(handle)?;
+        let open = &handle.open;
+        let gap = offset.saturating_sub(stat_file(&open.file)?.bytes);
+        self.spent.write(gap.saturating_add(bytes.len() as u64))?;
+        Ok(rustix::io::pwrite(&open.file, bytes, offset)? as u64)
+    }
+
+    /// Cut a file or fill it with zeroes; growing counts as writing.
+    pub(crate) fn set_size(&mut self, handle: &mut FileHandle, bytes: u64) -> io::Result<()> {
+        if handle.open.may_change && !handle.open.write {
+            return Err(Errno::INVAL.into());
+        }
+        if i64::try_from(bytes).is_err() {
+            return Err(Errno::INVAL.into());
+        }
+        self.changing(handle)?;
+        let open = &handle.open;
+        self.spent.write(bytes.saturating_sub(stat_file(&open.file)?.bytes))?;
+        open.file.set_len(bytes)
+    }
+
+    pub(crate) fn set_times(&mut self, handle: &FileHandle, times: Times) -> io::Result<()> {
+        if !handle.open.may_change {
+            return Err(Errno::PERM.into());
+        }
+        Ok(rustix::fs::futimens(&handle.open.file, &timestamps(times))?)
+    }
+
+    /// Before the content of an open file changes: whether it may, and a note of how it was.
+    pub(crate) fn changing(&mut self, handle: &mut FileHandle) -> io::Result<()> {
+        let open = &handle.open;
+        if !open.may_change {
+            return Err(Errno::PERM.into());
+        }
+        if !open.write {
+            return Err(Errno::BADF.into());
+        }
+        if !handle.changed {
+            handle.changed = true;
+            if open.read && self.seen.wants_contents() {
+                self.seen.content(&open.tree.rules, &open.path, &open.file, open.bytes, None);
+            }
+            self.seen.change(&open.tree.rules, &open.path);
+        }
+        Ok(())
+    }
+}
+
+/// Whether something of this kind is shown at a place of this sight; only directories are a passage.
+fn shown(sight: Sight, kind: Kind) -> io::Result<()> {
+    match sight {
+        Sight::Read | Sight::Write => Ok(()),
+        Sight::Passage if kind == Kind::Dir => Ok(()),
+        Sight::Passage | Sight::Hidden => Err(Errno::NOENT.into()),
+        Sight::Outside => Err(Errno::PERM.into()),
+    }
+}
+
+/// Before something is made: that is not paid for where something is already.
+fn refuse_existing(tree: &Tree, target: &Target) -> io::Result<()> {
+    match tree.backing.stat(&target.path) {
+        Ok(_) => Err(Errno::EXIST.into()),
+        // What has no other name than `.` cannot be made.
+        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) && !target.dot => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn demand_dir(tree: &Tree, target: &Target) -> io::Result<()> {
+    match tree.backing.stat(&target.path)?.kind {
+        Kind::Dir => Ok(()),
+        _ => Err(Errno::NOTDIR.into()),
+    }
+}

@@ -1,0 +1,45 @@
+//! Who runs what was admitted: components in the sandbox, host programs in their own walls, models by their provider. The receipt says which it is.
+
+use std::sync::Arc;
+use vespiary_fleet::model::Models;
+use vespiary_kernel::admit::Admitted;
+use vespiary_kernel::call::{Failure, Outcome};
+use vespiary_kernel::plugin::Kind;
+use vespiary_kernel::ports::{BoxFuture, Runner, ScriptCell};
+use vespiary_programs::Programs;
+use vespiary_sandbox::Sandbox;
+
+/// The sandbox, and beside it the programs of this machine and whoever answers for models.
+#[derive(Debug)]
+pub struct Runners {
+    sandbox: Arc<Sandbox>,
+    programs: Programs,
+    models: Option<Models>,
+}
+
+impl Runners {
+    /// Both, and what asks models where there is a provider.
+    pub fn new(sandbox: Arc<Sandbox>, programs: Programs, models: Option<Models>) -> Self {
+        Self { sandbox, programs, models }
+    }
+}
+
+impl Runner for Runners {
+    fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
+        match admitted.plugin().kind {
+            Kind::Program => self.programs.run(admitted),
+            Kind::Model => match &self.models {
+                Some(models) => models.run(admitted),
+                None => {
+                    let why = "no provider of models is in use; start the run with --provider".into();
+                    Box::pin(std::future::ready(Outcome::refused(Failure::Unrunnable(why))))
+                }
+            },
+            Kind::Tools | Kind::Agent | Kind::Engine => self.sandbox.run(admitted),
+        }
+    }
+
+    fn open_script(&self, admitted: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>> {
+        self.sandbox.open_script(admitted)
+    }
+}

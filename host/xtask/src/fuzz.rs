@@ -1,0 +1,108 @@
+//! Runs the fuzz targets of `tests/fuzz` for a while each, and says what they did. What must never live here: a property; those
+//! stand in the targets.
+#![allow(clippy::disallowed_methods, reason = "builds the targets and runs them")]
+
+use crate::guest::Workspace;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// What makes the compiler report to libFuzzer where the code has been. The switches are unstable, the compiler is not.
+const INSTRUMENTED: [&str; 7] = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+];
+
+/// One input may take this long, in seconds; the script target stops a script after half of one.
+const INPUT_SECONDS_MAX: u32 = 20;
+
+/// The longest input, bytes.
+const INPUT_BYTES_MAX: u32 = 4_096;
+
+/// What one target did.
+struct Done {
+    target: String,
+    inputs: u64,
+    kept: u64,
+}
+
+/// Build all targets, then run `only` of them, or every one, for `time` each. Stops at the first that finds something.
+pub(crate) fn fuzz(time: Duration, only: &[String]) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let dir = workspace.root.join("tests/fuzz");
+    let targets = targets(&dir)?;
+    if let Some(unknown) = only.iter().find(|name| !targets.contains(name)) {
+        bail!("there is no target `{unknown}`; there are: {}", targets.join(", "));
+    }
+    let built = build(&dir)?;
+    let mut all = Vec::new();
+    for target in targets.iter().filter(|target| only.is_empty() || only.contains(target)) {
+        all.push(run(&dir, &built, target, time)?);
+    }
+    println!("\n{:12} {:>12} {:>8}", "target", "inputs", "kept");
+    for Done { target, inputs, kept } in all {
+        println!("{target:12} {inputs:12} {kept:8}");
+    }
+    Ok(())
+}
+
+/// The targets, by their files.
+fn targets(dir: &Path) -> Result<Vec<String>> {
+    let files = fs::read_dir(dir.join("targets")).context("cannot read tests/fuzz/targets")?;
+    let mut names = files
+        .map(|entry| Ok(entry?.path().file_stem().context("a target without a name")?.to_string_lossy().into_owned()))
+        .collect::<Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+fn build(dir: &Path) -> Result<PathBuf> {
+    let host = host()?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Naming the target keeps the instrumentation out of build scripts and macros, which would not link with it.
+    cargo.args(["build", "--release", "--bins", "--target", &host, "--manifest-path"]).arg(dir.join("Cargo.toml"));
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTED.join("\u{1f}"));
+    cargo.env("CARGO_TARGET_DIR", dir.join("target")).env_remove("RUSTFLAGS");
+    ensure!(cargo.status().context("cannot run cargo")?.success(), "the targets do not compile (see above)");
+    Ok(dir.join("target").join(host).join("release"))
+}
+
+/// The machine's own target triple.
+fn host() -> Result<String> {
+    let said = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("rustc names no host")
+}
+
+fn run(dir: &Path, built: &Path, target: &str, time: Duration) -> Result<Done> {
+    let (grown, found) = (dir.join("corpus-grown").join(target), dir.join("artifacts").join(target));
+    fs::create_dir_all(&grown)?;
+    fs::create_dir_all(&found)?;
+    println!("{target}: {} s", time.as_secs());
+    let mut fuzzer = Command::new(built.join(target));
+    fuzzer.arg(format!("-max_total_time={}", time.as_secs().max(1)));
+    fuzzer.arg(format!("-timeout={INPUT_SECONDS_MAX}")).arg(format!("-max_len={INPUT_BYTES_MAX}"));
+    fuzzer.args(["-rss_limit_mb=4096", "-print_final_stats=1"]);
+    fuzzer.arg(format!("-artifact_prefix={}/", found.display()));
+    // New inputs go into the first of the two; what is committed is only read.
+    fuzzer.arg(&grown).arg(dir.join("corpus").join(target)).current_dir(dir);
+    let Output { status, stderr, .. } = fuzzer.output().with_context(|| format!("cannot run {target}"))?;
+    let said = String::from_utf8_lossy(&stderr);
+    if !status.success() {
+        let tail: Vec<_> = said.lines().rev().take(40).collect();
+        let tail: Vec<_> = tail.into_iter().rev().collect();
+        bail!("{target} found something; the input is in {}\n{}", found.display(), tail.join("\n"));
+    }
+    let stat = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("stat::{name}:")));
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    };
+    Ok(Done { target: target.to_owned(), inputs: stat("number_of_executed_units"), kept: stat("new_units_added") })
+}

@@ -1,0 +1,16 @@
+;; Asks for tools while the host asks it for room for the answers to others. The wall: a trap, since nobody may leave there.
+(module
+  (import "vespiary:plugin/dispatch@0.1.0" "call" (func $dispatch (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 256) "files.read") (data (i32.const 272) "{}") (data (i32.const 288) "null")
+  (global $armed (mut i32) (i32.const 0))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (if (global.get $armed) (then (call $dispatch (i32.const 64) (i32.const 1) (i32.const 32))))
+    i32.const 8192)
+  (func (export "vespiary:plugin/agent@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/agent@0.1.0#run") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (i32.store (i32.const 64) (i32.const 256)) (i32.store (i32.const 68) (i32.const 10))
+    (i32.store (i32.const 72) (i32.const 272)) (i32.store (i32.const 76) (i32.const 2))
+    (global.set $armed (i32.const 1))
+    (call $dispatch (i32.const 64) (i32.const 1) (i32.const 32))
+    unreachable))

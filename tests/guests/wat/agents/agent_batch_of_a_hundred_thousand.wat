@@ -1,0 +1,28 @@
+;; Hands over a hundred thousand requests at once, all the same bytes. The wall: each is refused as
+;; invalid, and none is recorded; the agent goes on and answers.
+(module
+  (import "vespiary:plugin/dispatch@0.1.0" "call" (func $dispatch (param i32 i32 i32)))
+  (memory (export "memory") 32)
+  (data (i32.const 256) "files.read") (data (i32.const 272) "{}") (data (i32.const 288) "null")
+  (global $top (mut i32) (i32.const 1638400))
+  (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32) (local $at i32)
+    (local.set $at (global.get $top))
+    (global.set $top (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
+    (if (i32.gt_u (global.get $top) (i32.mul (memory.size) (i32.const 65536)))
+      (then (drop (memory.grow (i32.add (i32.const 1) (i32.div_u (local.get $size) (i32.const 65536)))))))
+    (local.get $at))
+  (func (export "vespiary:plugin/agent@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/agent@0.1.0#run") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (local $n i32)
+    (loop $fill
+      (i32.store (i32.add (i32.const 4096) (i32.mul (local.get $n) (i32.const 16))) (i32.const 256))
+      (i32.store (i32.add (i32.const 4100) (i32.mul (local.get $n) (i32.const 16))) (i32.const 10))
+      (i32.store (i32.add (i32.const 4104) (i32.mul (local.get $n) (i32.const 16))) (i32.const 272))
+      (i32.store (i32.add (i32.const 4108) (i32.mul (local.get $n) (i32.const 16))) (i32.const 2))
+      (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (br_if $fill (i32.lt_u (local.get $n) (i32.const 100000))))
+    (call $dispatch (i32.const 4096) (i32.const 100000) (i32.const 32))
+    (i32.store (i32.const 512) (i32.const 0))
+    (i32.store (i32.const 520) (i32.const 288))
+    (i32.store (i32.const 524) (i32.const 4))
+    i32.const 512))

@@ -1,0 +1,15 @@
+;; Hands over a number of requests whose bytes cannot be counted in 32 bits. The wall: a trap.
+(module
+  (import "vespiary:plugin/dispatch@0.1.0" "call" (func $dispatch (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (global $top (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32) (local $at i32)
+    (local.set $at (global.get $top))
+    (global.set $top (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
+    (if (i32.gt_u (global.get $top) (i32.mul (memory.size) (i32.const 65536)))
+      (then (drop (memory.grow (i32.add (i32.const 1) (i32.div_u (local.get $size) (i32.const 65536)))))))
+    (local.get $at))
+  (func (export "vespiary:plugin/agent@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/agent@0.1.0#run") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (call $dispatch (i32.const 64) (i32.const 0x10000001) (i32.const 32))
+    unreachable))

@@ -1,0 +1,9 @@
+;; Fails with a case of error that the contract does not have. The wall: a trap.
+(module
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+  (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32)
+    (i32.store (i32.const 16) (i32.const 1))
+    (i32.store8 (i32.const 24) (i32.const 9))
+    i32.const 16))

@@ -1,0 +1,11 @@
+;; Hands over its granted directory where an artifact's writer is wanted, and finishes it. The wall: a trap.
+(module
+  (import "vespiary:plugin/report@0.1.0" "[static]artifact-writer.finish" (func $finish (param i32 i32)))
+  (import "wasi:filesystem/preopens@0.2.12" "get-directories" (func $directories (param i32)))
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+  (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32)
+    (call $directories (i32.const 512))
+    (call $finish (i32.load (i32.load (i32.const 512))) (i32.const 544))
+    unreachable))

@@ -1,0 +1,13 @@
+;; Drops a writer twice, to give a place in the host's table back that is somebody else's by then. The wall: a trap.
+(module
+  (import "vespiary:plugin/report@0.1.0" "[static]artifact-writer.create" (func $create (param i32 i32 i32 i32 i32)))
+  (import "vespiary:plugin/report@0.1.0" "[resource-drop]artifact-writer" (func $drop (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 256) "a.txt") (data (i32.const 272) "text/plain") (data (i32.const 288) "null")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+  (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32)
+    (call $create (i32.const 256) (i32.const 5) (i32.const 272) (i32.const 10) (i32.const 512))
+    (call $drop (i32.load (i32.const 520)))
+    (call $drop (i32.load (i32.const 520)))
+    unreachable))

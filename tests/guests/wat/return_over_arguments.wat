@@ -1,0 +1,20 @@
+;; Has the host write its answer over the arguments it is reading. Nothing is refused: the host had read them, and the
+;; artifact is the one that was asked for.
+(module
+  (import "vespiary:plugin/report@0.1.0" "[static]artifact-writer.create" (func $create (param i32 i32 i32 i32 i32)))
+  (import "vespiary:plugin/report@0.1.0" "[method]artifact-writer.write" (func $write (param i32 i32 i32 i32)))
+  (import "vespiary:plugin/report@0.1.0" "[static]artifact-writer.finish" (func $finish (param i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 256) "a.txt") (data (i32.const 272) "text/plain") (data (i32.const 288) "null")
+  (global $top (mut i32) (i32.const 2048))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $top) (global.set $top (i32.add (global.get $top) (i32.const 256))))
+  (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32)
+    (call $create (i32.const 256) (i32.const 5) (i32.const 272) (i32.const 10) (i32.const 256))
+    (call $write (i32.load (i32.const 264)) (i32.const 272) (i32.const 10) (i32.const 272))
+    (call $finish (i32.load (i32.const 264)) (i32.const 544))
+    (i32.store (i32.const 16) (i32.const 0))
+    (i32.store (i32.const 24) (i32.const 288))
+    (i32.store (i32.const 28) (i32.const 4))
+    i32.const 16))

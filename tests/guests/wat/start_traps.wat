@@ -1,0 +1,9 @@
+;; Dies before anybody has called it, while the cell is still being built. The wall: trap `unreachable`.
+(module
+  (memory (export "memory") 1)
+  (func $die unreachable)
+  (start $die)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+  (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32)
+    unreachable))

@@ -1,0 +1,10 @@
+;; Answers in UTF-16 with a length whose bytes cannot be counted in 32 bits. The wall: a trap.
+(module
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+  (func (export "vespiary:plugin/tools@0.1.0#describe") (result i32) unreachable)
+  (func (export "vespiary:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32)
+    (i32.store (i32.const 16) (i32.const 0))
+    (i32.store (i32.const 24) (i32.const 64))
+    (i32.store (i32.const 28) (i32.const 2147483649))
+    i32.const 16))
