@@ -40,6 +40,7 @@ fn text(path: &Path) -> String {
 
 fn is_test(path: &Path) -> bool {
     path.starts_with("tests")
+        || path.ends_with("tests.rs")
         || path.components().any(|c| matches!(c.as_os_str().to_str(), Some("tests" | "benches" | "examples")))
 }
 
@@ -68,6 +69,8 @@ fn arrows_point_down() {
         ("host/sandbox/Cargo.toml", &["vespiary-kernel"]),
         ("host/ledger/Cargo.toml", &["vespiary-kernel"]),
         ("host/fleet/Cargo.toml", &["vespiary-kernel"]),
+        ("host/egress/Cargo.toml", &["vespiary-kernel"]),
+        ("host/programs/Cargo.toml", &["vespiary-kernel"]),
         ("guest-sdk/Cargo.toml", &["vespiary-sdk-macros"]),
         ("guest-sdk/macros/Cargo.toml", &[]),
     ]);
@@ -97,9 +100,17 @@ fn heavy_dependencies_have_one_home() {
     let homes: &[(&str, &[&str])] = &[
         ("wasmtime", &["host/sandbox/Cargo.toml", "host/xtask/Cargo.toml"]),
         ("wasmtime-wasi", &["host/sandbox/Cargo.toml", "host/xtask/Cargo.toml"]),
+        ("wasmtime-wasi-http", &["host/sandbox/Cargo.toml"]),
         ("cap-std", &["host/sandbox/Cargo.toml"]),
+        ("reqwest", &["host/egress/Cargo.toml"]),
+        ("rustls", &["host/egress/Cargo.toml"]),
+        ("linux-keyutils", &["host/egress/Cargo.toml"]),
         ("rusqlite", &["host/ledger/Cargo.toml"]),
+        ("tar", &["host/ledger/Cargo.toml"]),
         ("rquickjs", &["plugins/engine/Cargo.toml"]),
+        ("landlock", &["host/programs/Cargo.toml", "host/sandbox/Cargo.toml"]),
+        ("seccompiler", &["host/programs/Cargo.toml", "host/sandbox/Cargo.toml"]),
+        ("nix", &["host/programs/Cargo.toml"]),
         ("clap", &["host/Cargo.toml", "host/xtask/Cargo.toml"]),
     ];
     let mut breaches = Vec::new();
@@ -136,6 +147,29 @@ fn the_kernel_does_no_io() {
         breaches.extend(banned.iter().filter(|b| code.contains(**b)).map(|b| format!("{} names {b}", path.display())));
     }
     assert_none(breaches, "The kernel decides. Let a pillar act, behind a trait in kernel/ports.rs.");
+}
+
+#[test]
+fn programs_are_started_in_few_rooms() {
+    // The pillar that confines them; and those that start this very executable again: to have it killed when
+    // it must be, and to let a run outlive its terminal.
+    let rooms = [
+        "host/programs/src/launch.rs",
+        "host/programs/src/warden.rs",
+        "host/programs/src/run.rs",
+        "host/sandbox/src/compile.rs",
+        "host/src/detach.rs",
+    ];
+    let mut breaches = Vec::new();
+    for path in files("host", &["rs"]).into_iter().filter(|path| !is_test(path) && !path.starts_with("host/xtask")) {
+        if shipped(&path).contains("Command::new(") && !rooms.iter().any(|room| path == Path::new(room)) {
+            breaches.push(path.display().to_string());
+        }
+    }
+    assert_none(
+        breaches,
+        "A host program is a tool call: exec.run, under exec:PROGRAM. Only host/programs starts one.",
+    );
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn an_unknown_agent_type_lists_the_known_ones() {
 #[test]
 fn an_agent_without_a_type_says_that_there_is_no_model() {
     let source = "export const meta = { name: 't', description: 'd' }\nreturn await agent('x')\n";
-    fails_in_script(source, 1, &["no model provider", "agentType: 'secrets'"]);
+    fails_in_script(source, 1, &["no provider is in use", "--provider", "agentType: 'secrets'"]);
 }
 
 #[test]
@@ -191,7 +191,11 @@ fn a_question_that_nobody_can_answer_is_a_no() {
     place.file("a.txt", "hello");
     let said = place.vespiary(&["call", "files.read", r#"{"path": "a.txt"}"#, "--ask", "read:."]).exits(3);
     assert!(!said.out().contains("hello"));
-    said.complains(&["needs a person's yes", "refused by the rule ask read:.", "next: answer yes at a terminal"]);
+    said.complains(&[
+        "needs a person's yes",
+        "refused by the rule ask read:.",
+        "next: nobody answered: there is no terminal; answer yes at a terminal",
+    ]);
 }
 
 #[test]

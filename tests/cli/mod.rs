@@ -2,9 +2,18 @@
 //! two streams, its exit code and its files. Nothing here reaches into the program's code.
 
 mod audit;
+mod background;
 mod bad_input;
+mod bundle;
+mod check;
 mod json;
+mod models;
+// A released program looks for the administrator's policy in one place only, which is no test's to write.
+#[cfg(debug_assertions)]
+mod policy;
 mod stop;
+mod workflows;
+mod worktree;
 
 use std::fs;
 use std::io::{self, Read};
@@ -16,32 +25,32 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_vespiary");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_vespiary");
 
 /// How long anything is waited for. Nothing is measured against it: it only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a workflow begins with.
-const META: &str = "export const meta = { name: 'test', description: 'A test.' }\n";
+pub(crate) const META: &str = "export const meta = { name: 'test', description: 'A test.' }\n";
 
 /// The repository's example of that name.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples").join(name)
 }
 
 /// A component of the repository, `plugins/built/NAME.wasm` for one.
-fn component(path: &str) -> PathBuf {
+pub(crate) fn component(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
 }
 
 /// A home and a project of a test's own, both gone when it ends.
-struct Place {
+pub(crate) struct Place {
     temp: TempDir,
 }
 
 impl Place {
     /// With compiled code in the cache already, so that a test waits for a compiler only where it is about one.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self::cold();
         let cache = place.cache();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache).unwrap();
@@ -53,35 +62,35 @@ impl Place {
     }
 
     /// With no home yet.
-    fn cold() -> Self {
+    pub(crate) fn cold() -> Self {
         let temp = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         fs::create_dir(temp.path().join("project")).unwrap();
         Self { temp }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.path("home")
     }
 
-    fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.path("home/cache")
     }
 
-    fn ledger(&self) -> PathBuf {
+    pub(crate) fn ledger(&self) -> PathBuf {
         self.path("home/state/ledger.sqlite")
     }
 
     /// Where the program is started, and what it works on.
-    fn project(&self) -> PathBuf {
+    pub(crate) fn project(&self) -> PathBuf {
         self.path("project")
     }
 
     /// Put `content` below the project.
-    fn file(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn file(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.project().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
@@ -89,19 +98,19 @@ impl Place {
     }
 
     /// A workflow beside the project: `body` after a sound `meta`.
-    fn script(&self, body: &str) -> PathBuf {
+    pub(crate) fn script(&self, body: &str) -> PathBuf {
         self.raw_script(&format!("{META}{body}"))
     }
 
     /// A workflow beside the project, as it stands.
-    fn raw_script(&self, source: &str) -> PathBuf {
+    pub(crate) fn raw_script(&self, source: &str) -> PathBuf {
         let path = self.path("script.js");
         fs::write(&path, source).unwrap();
         path
     }
 
     /// A copy of a component with a manifest beside it, outside of the project.
-    fn plugin(&self, from: &Path, manifest: &str) -> PathBuf {
+    pub(crate) fn plugin(&self, from: &Path, manifest: &str) -> PathBuf {
         let path = self.path("plugin.wasm");
         fs::copy(from, &path).unwrap();
         fs::write(self.path("plugin.toml"), manifest).unwrap();
@@ -109,34 +118,34 @@ impl Place {
     }
 
     /// The program, to be run in the project. It has no controlling terminal, so it can ask nobody, whoever runs the tests.
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("setsid");
         command.arg("--wait").arg(PROGRAM);
         self.prepared(command, args)
     }
 
     /// The same with nothing in between that would take the signals meant for the program.
-    fn command_for_signals(&self, args: &[&str]) -> Command {
+    pub(crate) fn command_for_signals(&self, args: &[&str]) -> Command {
         self.prepared(Command::new(PROGRAM), args)
     }
 
-    fn prepared(&self, mut command: Command, args: &[&str]) -> Command {
+    pub(crate) fn prepared(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).current_dir(self.project()).env("VESPIARY_HOME", self.home());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// Run the program to its end.
-    fn vespiary(&self, args: &[&str]) -> Said {
+    pub(crate) fn vespiary(&self, args: &[&str]) -> Said {
         Running::start(self.command(args)).wait()
     }
 
     /// `vespiary run SCRIPT`, with the report beside the project.
-    fn run(&self, script: &Path, args: &[&str]) -> Said {
+    pub(crate) fn run(&self, script: &Path, args: &[&str]) -> Said {
         self.vespiary(&self.run_args(script, args).iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn run_args(&self, script: &Path, args: &[&str]) -> Vec<String> {
+    pub(crate) fn run_args(&self, script: &Path, args: &[&str]) -> Vec<String> {
         let (script, out) = (script.to_str().unwrap(), self.path("out"));
         let fixed = ["run", script, "--out", out.to_str().unwrap()];
         fixed.iter().chain(args).map(|arg| (*arg).to_owned()).collect()
@@ -155,7 +164,7 @@ fn warm_cache() -> &'static Path {
 }
 
 /// The program while it runs.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     stdout: Stream,
     stderr: Stream,
@@ -188,18 +197,18 @@ impl Stream {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Self { child, stdout: Stream::of(stdout), stderr: Stream::of(stderr) }
     }
 
-    fn send(&self, signal: rustix::process::Signal) {
+    pub(crate) fn send(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Wait until standard error holds `text`.
-    fn until_says(&mut self, text: &str) {
+    pub(crate) fn until_says(&mut self, text: &str) {
         let begun = Instant::now();
         while !self.stderr.so_far().contains(text) {
             let ended = self.child.try_wait().unwrap();
@@ -211,7 +220,7 @@ impl Running {
         }
     }
 
-    fn wait(mut self) -> Said {
+    pub(crate) fn wait(mut self) -> Said {
         let begun = Instant::now();
         let status = loop {
             match self.child.try_wait().unwrap() {
@@ -228,32 +237,32 @@ impl Running {
 }
 
 /// What the program said, and how it ended.
-struct Said {
+pub(crate) struct Said {
     /// None: a signal ended it.
-    code: Option<i32>,
+    pub(crate) code: Option<i32>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
 impl Said {
-    fn out(&self) -> String {
+    pub(crate) fn out(&self) -> String {
         String::from_utf8(self.stdout.clone()).unwrap()
     }
 
-    fn err(&self) -> String {
+    pub(crate) fn err(&self) -> String {
         String::from_utf8(self.stderr.clone()).unwrap()
     }
 
     /// The exit code is `code`.
     #[track_caller]
-    fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out(), self.err());
         self
     }
 
     /// Standard error holds every one of `parts`: what is wrong, why, and what to do.
     #[track_caller]
-    fn complains(self, parts: &[&str]) -> Self {
+    pub(crate) fn complains(self, parts: &[&str]) -> Self {
         let err = self.err();
         for part in parts {
             assert!(err.contains(part), "standard error does not say {part:?}:\n{err}");
@@ -263,7 +272,7 @@ impl Said {
 
     /// Standard output is exactly one JSON document of that schema.
     #[track_caller]
-    fn json(&self, schema: &str) -> serde_json::Value {
+    pub(crate) fn json(&self, schema: &str) -> serde_json::Value {
         let value: serde_json::Value = serde_json::from_slice(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}:\n{}\nstderr:\n{}", self.out(), self.err()));
         assert_eq!(value["schema"], schema);
@@ -272,7 +281,7 @@ impl Said {
 
     /// Neither stream holds a character that a terminal would obey or that reorders what is read.
     #[track_caller]
-    fn stays_harmless(self) -> Self {
+    pub(crate) fn stays_harmless(self) -> Self {
         for text in [self.out(), self.err()] {
             assert_harmless(&text);
         }
@@ -287,7 +296,7 @@ fn assert_harmless(text: &str) {
 }
 
 /// Every regular file below `dir`, with its content.
-fn files_below(dir: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+pub(crate) fn files_below(dir: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

@@ -1,32 +1,42 @@
 //! Where attacks are run: a real sandbox behind a real dispatcher, over a project with bait in and around it. Every attack
 //! runs beside a neighbour's call, and its cause is read back from the record, not only from the answer.
 
+use super::stage;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use vespiary::runners::Runners;
 use vespiary_kernel::call::{Ending, Failure, Keep, Outcome, ToolCall};
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::Event;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{CallId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::plugin::{Kind, Manifest, Plugin};
-use vespiary_kernel::policy::{Policy, Question};
-use vespiary_kernel::ports::{Approver, BoxFuture, Catalog, Log, LogError, Runner};
+use vespiary_kernel::plugin::{Kind, Manifest, Plugin, Trust};
+use vespiary_kernel::policy::{Answer, Policy};
+use vespiary_kernel::pool::{Capacity, Pool};
+use vespiary_kernel::ports::{Approver, Asked, BoxFuture, Catalog, Log, LogError};
 use vespiary_kernel::principal::{Principal, RunLimits};
-use vespiary_kernel::quota::{Capacity, Pool};
+use vespiary_programs::{Programs, ProgramsConfig};
 use vespiary_sandbox::{Sandbox, SandboxConfig};
 
 /// What lies outside the grant, and must never appear inside an answer.
 pub const SECRET: &str = "the-secret-outside";
 
-const CAPACITY: Capacity = Capacity { tools: 64, agents: 16, scripts: 4, running: 64 };
+const CAPACITY: Capacity = Capacity::of_places(64, 16, 4, 64);
 
 /// Small limits, so that attacks on them end soon.
-const QUOTA: &str = "[quota]\ncpu-time-ms-max = 300\nwall-time-ms-max = 1500\nmemory-bytes-max = 33554432\n\
+pub const QUOTA: &str = "[quota]\ncpu-time-ms-max = 300\nwall-time-ms-max = 1500\nmemory-bytes-max = 33554432\n\
                      result-bytes-max = 65536\nlog-bytes-max = 65536\nartifact-bytes-max = 1048576\ntool-calls-max = 500\n";
+
+/// The same for guests that attack other limits than that on processor time, which a busy machine must not let end first.
+pub fn patient() -> String {
+    QUOTA
+        .replace("cpu-time-ms-max = 300", "cpu-time-ms-max = 5000")
+        .replace("wall-time-ms-max = 1500", "wall-time-ms-max = 4000")
+}
 
 /// The record, kept where a test can read it.
 #[derive(Default)]
@@ -52,6 +62,12 @@ impl Record {
         })
     }
 
+    /// All that was recorded of a run, in its order.
+    pub fn of(&self, run: &RunId) -> Vec<Event> {
+        let events = self.0.lock().unwrap();
+        events.iter().filter(|(of, _)| of == run).map(|(_, event)| event.clone()).collect()
+    }
+
     /// Calls recorded as intended, and as ended.
     pub fn calls(&self) -> (usize, usize) {
         let events = self.0.lock().unwrap();
@@ -68,18 +84,46 @@ pub struct Guests {
 }
 
 impl Guests {
+    /// Add a plugin under the suite's small limits. `needs` is what its manifest declares.
     pub fn add(&mut self, name: &str, kind: Kind, needs: &str, bytes: Vec<u8>) {
-        // An agent waits for its tools, beside everything else that runs here.
-        let (kind, quota) = match kind {
-            Kind::Tools => ("tools", QUOTA.to_owned()),
-            Kind::Agent => ("agent", QUOTA.replace("wall-time-ms-max = 1500", "wall-time-ms-max = 60000")),
-            Kind::Engine => ("engine", QUOTA.to_owned()),
+        let quota = match kind {
+            Kind::Tools => QUOTA.to_owned(),
+            // An agent waits for its tools, beside everything else that runs here, and holds what it asks with.
+            Kind::Agent => QUOTA
+                .replace("wall-time-ms-max = 1500", "wall-time-ms-max = 60000")
+                .replace("memory-bytes-max = 33554432", "memory-bytes-max = 67108864"),
+            // The engine itself stops a script at 192 MiB, and is left room beside that.
+            Kind::Engine | Kind::Program | Kind::Model => {
+                "[quota]\ncpu-time-ms-max = 5000\nmemory-bytes-max = 268435456\n".to_owned()
+            }
+        };
+        self.add_with(name, kind, needs, bytes, &quota);
+    }
+
+    /// Add a plugin with limits of its own, as a manifest's `[quota]` says them.
+    pub fn add_with(&mut self, name: &str, kind: Kind, needs: &str, bytes: Vec<u8>, quota: &str) {
+        let kind = match kind {
+            Kind::Tools => "tools",
+            Kind::Agent => "agent",
+            Kind::Engine => "engine",
+            Kind::Program => "program",
+            Kind::Model => "model",
         };
         let text = format!("name = '{name}'\nversion = '1'\nkind = '{kind}'\ndescription = 'hostile'\n{quota}{needs}");
+        self.add_manifest(&text, bytes);
+    }
+
+    /// Add the plugin that a whole manifest describes.
+    pub fn add_manifest(&mut self, text: &str, bytes: Vec<u8>) {
         let digest = Digest::of(&bytes);
-        let plugin = Plugin::new(Manifest::parse(&text).unwrap(), digest).unwrap();
-        self.plugins.insert(name.to_owned(), Arc::new(plugin));
+        let plugin = Plugin::new(Manifest::parse(text).unwrap(), digest, Trust::Added).unwrap();
+        self.plugins.insert(plugin.name.to_string(), Arc::new(plugin));
         self.bytes.insert(digest, bytes);
+    }
+
+    /// Give out `other` wherever the component `bytes` is asked for.
+    pub fn swap(&mut self, bytes: &[u8], other: Vec<u8>) {
+        self.bytes.insert(Digest::of(bytes), other);
     }
 }
 
@@ -97,11 +141,11 @@ impl Catalog for Guests {
     }
 }
 
-struct Nobody;
+pub struct Nobody;
 
 impl Approver for Nobody {
-    fn ask<'a>(&'a self, _: &'a RunId, _: &'a Question) -> BoxFuture<'a, bool> {
-        Box::pin(async { false })
+    fn ask<'a>(&'a self, _: Asked<'a>) -> BoxFuture<'a, Answer> {
+        Box::pin(async { Answer::Nobody("nobody is here".into()) })
     }
 }
 
@@ -117,69 +161,120 @@ pub fn built(name: &str) -> Vec<u8> {
     std::fs::read(path.unwrap_or_else(|| panic!("no component {name}; run cargo xtask guests"))).unwrap()
 }
 
-/// A text file of `tests/guests/wat`, as a component: whole ones as they stand, core modules wrapped in the tool world.
-pub fn written(name: &str) -> Vec<u8> {
-    let text = std::fs::read_to_string(root().join(format!("tests/guests/wat/{name}.wat"))).unwrap();
-    let bytes = wat::parse_str(&text).unwrap();
-    if bytes[4] == 0x0d { bytes } else { wrapped(bytes) }
+/// Every text file of `tests/guests/wat` and its folders, as a component: whole ones as they stand, core modules wrapped in
+/// the world of their folder. What a name begins with tells how its strings are written, where that is not UTF-8.
+fn written(guests: &mut Guests) {
+    for (dir, kind, world) in [("wat", Kind::Tools, "tool"), ("wat/agents", Kind::Agent, "agent")] {
+        let mut resolve = wit_parser::Resolve::default();
+        resolve.push_dir(root().join("wit")).unwrap();
+        let package = resolve.push_file(root().join("tests/guests/wat/worlds.wit")).unwrap();
+        let world = resolve.select_world(&[package], Some(world)).unwrap();
+        for entry in std::fs::read_dir(root().join("tests/guests").join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "wat") {
+                continue;
+            }
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let bytes = wat::parse_file(&path).unwrap_or_else(|error| panic!("{error}"));
+            let is_component = bytes[4] == 0x0d;
+            let component = if is_component { bytes } else { wrapped(bytes, &resolve, world, encoding(name)) };
+            let needs = match kind {
+                Kind::Tools => READS_THE_PROJECT,
+                Kind::Agent => TOOLS_TO_ASK_FOR,
+                Kind::Engine | Kind::Program | Kind::Model => "",
+            };
+            guests.add(&name.replace('_', "-"), kind, needs, component);
+        }
+    }
 }
 
-fn wrapped(mut module: Vec<u8>) -> Vec<u8> {
-    let mut resolve = wit_parser::Resolve::default();
-    let (package, _) = resolve.push_dir(root().join("wit")).unwrap();
-    let world = resolve.select_world(&[package], Some("tool-plugin")).unwrap();
-    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, true)
-        .unwrap();
+fn encoding(name: &str) -> wit_component::StringEncoding {
+    use wit_component::StringEncoding::{CompactUTF16, UTF8, UTF16};
+    match name.split('_').next() {
+        Some("utf16") => UTF16,
+        Some("latin1") => CompactUTF16,
+        _ => UTF8,
+    }
+}
+
+fn wrapped(
+    mut module: Vec<u8>,
+    resolve: &wit_parser::Resolve,
+    world: wit_parser::WorldId,
+    encoding: wit_component::StringEncoding,
+) -> Vec<u8> {
+    wit_component::embed_component_metadata(&mut module, resolve, world, encoding, true).unwrap();
     wit_component::ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }
 
-fn guests() -> Arc<Guests> {
+/// The catalog of the suite, made once.
+pub fn all_guests() -> Arc<Guests> {
     static GUESTS: OnceLock<Arc<Guests>> = OnceLock::new();
-    GUESTS.get_or_init(|| Arc::new(all_guests())).clone()
+    GUESTS
+        .get_or_init(|| {
+            let mut guests = Guests::default();
+            super::add_guests(&mut guests);
+            written(&mut guests);
+            Arc::new(guests)
+        })
+        .clone()
 }
 
-fn all_guests() -> Guests {
-    let read = "[[needs]]\ncapability = 'read:.'\nreason = 'bait'\n";
+/// What an agent declares: any tool, and a directory to pass on to one.
+const TOOLS_TO_ASK_FOR: &str =
+    "[[needs]]\ncapability = 'tool:*'\nreason = 'attack'\n[[needs]]\ncapability = 'read:.'\nreason = 'passed on'\n";
+
+const READS_THE_PROJECT: &str = "[[needs]]\ncapability = 'read:.'\nreason = 'bait'\n";
+
+/// The plugins that every attack may need.
+pub fn guests(guests: &mut Guests) {
+    let read = READS_THE_PROJECT;
     let write = "[[needs]]\ncapability = 'write:.'\nreason = 'bait'\ntools = ['link_then_read', 'hardlink_out', 'rename_out']\n";
-    let tools =
-        "[[needs]]\ncapability = 'tool:*'\nreason = 'attack'\n[[needs]]\ncapability = 'read:.'\nreason = 'passed on'\n";
-    let mut guests = Guests::default();
     guests.add("hostile", Kind::Tools, &format!("{read}{write}"), built("hostile"));
-    guests.add("hostile-agent", Kind::Agent, tools, built("hostile-agent"));
+    guests.add("hostile-agent", Kind::Agent, TOOLS_TO_ASK_FOR, built("hostile-agent"));
+    // The same component under wide limits: a slow machine must not look like a hurt neighbour. And with little patience.
+    guests.add_with("quiet", Kind::Tools, read, built("hostile"), "");
+    guests.add_with("idle", Kind::Tools, read, built("hostile"), "[quota]\nidle-time-ms-max = 300\n");
+    // And under narrow ones, so that little is much.
+    let cramped = "[quota]\nmemory-bytes-max = 4194304\n";
+    guests.add_with("cramped", Kind::Tools, read, built("hostile"), cramped);
+    guests.add_with("cramped-agent", Kind::Agent, TOOLS_TO_ASK_FOR, built("hostile-agent"), cramped);
     guests.add(
         "files",
         Kind::Tools,
         &format!("{read}{}", write.replace("'link_then_read', 'hardlink_out', 'rename_out'", "'write'")),
         built("files"),
     );
-    for name in super::WRITTEN {
-        guests.add(&name.replace('_', "-"), Kind::Tools, "", written(name));
-    }
-    let good = built("hostile");
-    guests.add("truncated", Kind::Tools, "", good[..good.len() / 2].to_vec());
-    guests.add(
-        "bent",
-        Kind::Tools,
-        "",
-        good.iter().enumerate().map(|(i, b)| if i % 977 == 400 { b ^ 0x55 } else { *b }).collect(),
-    );
-    guests.add("core", Kind::Tools, "", wat::parse_str("(module)").unwrap());
-    guests.add("noise", Kind::Tools, "", (0..4096u32).map(|i| (i * 7 % 251) as u8).collect());
-    guests.add("empty", Kind::Tools, "", Vec::new());
-    guests.add("oversized", Kind::Tools, "", [good.as_slice(), &vec![0; 80 << 20]].concat());
-    guests
+    guests.add("engine", Kind::Engine, "", built("engine"));
 }
 
 /// One run over one project.
 pub struct Rig {
     pub record: Arc<Record>,
     pub dispatcher: Arc<Dispatcher>,
+    pub sandbox: Arc<Sandbox>,
     pub project: PathBuf,
     pub outside: tempfile::TempDir,
 }
 
 impl Rig {
     pub fn new() -> Self {
+        let record = Arc::new(Record::default());
+        Self { record: Arc::clone(&record), ..Self::logging_to(record) }
+    }
+
+    /// A rig whose record is another; what `record` and the neighbours say of it means nothing.
+    pub fn logging_to(log: Arc<dyn Log>) -> Self {
+        Self::built(log, sandbox())
+    }
+
+    /// A rig on a sandbox of its own.
+    pub fn on(sandbox: Arc<Sandbox>) -> Self {
+        let record = Arc::new(Record::default());
+        Self { record: Arc::clone(&record), ..Self::built(record, sandbox) }
+    }
+
+    fn built(log: Arc<dyn Log>, sandbox: Arc<Sandbox>) -> Self {
         let outside = tempfile::tempdir().unwrap();
         let project = outside.path().join("project");
         std::fs::create_dir_all(project.join("inside")).unwrap();
@@ -188,39 +283,43 @@ impl Rig {
         std::os::unix::fs::symlink("../secret.txt", project.join("leak")).unwrap();
         std::os::unix::fs::symlink(outside.path(), project.join("leak-dir")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(project.join("pipe")).status().unwrap().success());
-        let record = Arc::new(Record::default());
         let dispatcher = Dispatcher::new(
-            record.clone(),
-            guests(),
+            log,
+            all_guests(),
             Policy::default(),
             Pool::new(CAPACITY),
-            sandbox(),
+            Arc::new(Runners::new(Arc::clone(&sandbox), programs(), None)),
             Arc::new(Nobody),
         );
-        Self { record, dispatcher, project, outside }
+        Self { record: Arc::default(), dispatcher, sandbox, project, outside }
     }
 
     pub fn who(&self, grant: &[&str]) -> Principal {
+        self.who_within(grant, RunLimits::default())
+    }
+
+    /// A run that may use no more than `limits`.
+    pub fn who_within(&self, grant: &[&str], limits: RunLimits) -> Principal {
         let grant = Grant::of_run(grant.iter().map(|c| c.parse().unwrap()));
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let id = format!("hostile-{}", RUNS.fetch_add(1, Ordering::Relaxed));
-        Principal::of_run(id.parse().unwrap(), self.project.clone(), grant, RunLimits::default())
+        self.dispatcher.start(id.parse().unwrap(), self.project.clone(), grant, limits)
     }
 
     /// Run one call as `who`, while a neighbour of another plugin call works beside it. The neighbour must not notice, and
     /// the record must tell the same end as the answer.
     pub async fn call_as(&self, who: &Principal, tool: &str, arguments: serde_json::Value) -> Outcome {
-        let call = |tool: &str, arguments: serde_json::Value| ToolCall {
-            tool: tool.parse().unwrap(),
-            arguments: Json::of(&arguments).unwrap(),
-            keep: Keep::Value,
-        };
+        self.call_with_text(who, tool, Json::of(&arguments).unwrap()).await
+    }
+
+    async fn call_with_text(&self, who: &Principal, tool: &str, arguments: Json) -> Outcome {
+        let call = |tool: &str, arguments: Json| ToolCall { tool: tool.parse().unwrap(), arguments, keep: Keep::Value };
         let attack = self.dispatcher.dispatch(who, call(tool, arguments));
-        let beside = self.who(&["read:.", "tool:hostile.neighbour"]);
+        let beside = self.who(&["read:.", "tool:quiet.neighbour"]);
         let neighbour = async {
             for n in 0..5 {
-                let said = serde_json::json!({ "text": format!("neighbour {n}") });
-                let outcome = self.dispatcher.dispatch(&beside, call("hostile.neighbour", said)).await;
+                let said = Json::of(&serde_json::json!({ "text": format!("neighbour {n}") })).unwrap();
+                let outcome = self.dispatcher.dispatch(&beside, call("quiet.neighbour", said)).await;
                 match outcome.ending {
                     Ending::Done(value) => assert_eq!(value.as_str(), format!("\"neighbour {n}\"")),
                     Ending::Failed(failure) => panic!("the neighbour of {tool} was hurt: {failure}"),
@@ -242,7 +341,16 @@ impl Rig {
 
     /// Run an attack that must fail, and give its cause.
     pub async fn attack(&self, tool: &str, arguments: serde_json::Value, grant: &[&str]) -> Failure {
-        let outcome = self.call_as(&self.who(grant), tool, arguments).await;
+        self.refused(tool, self.call_as(&self.who(grant), tool, arguments).await)
+    }
+
+    /// The same with arguments that no JSON tree could hold.
+    pub async fn attack_with_text(&self, tool: &str, arguments: &str, grant: &[&str]) -> Failure {
+        let arguments = Json::parse(arguments).unwrap();
+        self.refused(tool, self.call_with_text(&self.who(grant), tool, arguments).await)
+    }
+
+    fn refused(&self, tool: &str, outcome: Outcome) -> Failure {
         match outcome.ending {
             Ending::Failed(failure) => {
                 assert!(!failure.to_string().contains(SECRET), "{tool} leaked through its error: {failure}");
@@ -253,7 +361,27 @@ impl Rig {
     }
 }
 
-fn sandbox() -> Arc<dyn Runner> {
-    static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
-    SANDBOX.get_or_init(|| Arc::new(Sandbox::new(SandboxConfig::new(CAPACITY, guests())).unwrap())).clone()
+/// One sandbox for all tests of a process, so that they are each other's neighbours; one for each attack where the host is
+/// compared before and after, so that the sandbox's own threads and directories are compared with it.
+fn sandbox() -> Arc<Sandbox> {
+    static SHARED: OnceLock<Arc<Sandbox>> = OnceLock::new();
+    let fresh = || {
+        let worktree_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile-worktrees"));
+        let config = SandboxConfig { worktree_dir, ..SandboxConfig::new(CAPACITY, all_guests()) };
+        Arc::new(
+            Sandbox::new(SandboxConfig { cache_dir: Some(cache()), egress: Some(super::network::egress()), ..config })
+                .unwrap(),
+        )
+    };
+    if stage::alone() { fresh() } else { SHARED.get_or_init(fresh).clone() }
+}
+
+/// The programs of this machine, behind the launcher that is shipped.
+fn programs() -> Programs {
+    Programs::new(ProgramsConfig::new(Some(env!("CARGO_BIN_EXE_vespiary").into())))
+}
+
+/// Compiled guests, kept from one pass of the tests to the next.
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile-cache")
 }
