@@ -2,7 +2,7 @@
 //! the kernel's types here, so no command ever sees a capability or a tool as bare text.
 
 use crate::models::ProviderSpec;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::ids::{Digest, RunId, ToolName};
@@ -153,6 +153,64 @@ pub struct RunArgs {
     /// When the run has completed, write what its isolated agents changed into the project, as `runs apply` does.
     #[arg(long)]
     pub apply: bool,
+    /// Run everything, also what earlier runs over this project have answered from the same files.
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+/// `vespiary runs resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run's id, or `last`.
+    pub run: RunId,
+    /// Say what is known already and what would run. Runs nothing, records nothing, costs nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// An edited script, in place of the recorded one: what is the same in it need not run again.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// What to do about a call that was interrupted and may have had its effect: ask at the terminal, make it again, or let it
+    /// fail.
+    #[arg(long, value_name = "HOW", default_value = "ask")]
+    pub in_doubt: InDoubt,
+    /// Where report.md, report.html and findings.sarif go. Default: where the run's own went.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Who answers for models, in place of who did.
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<ProviderSpec>,
+    /// Let models cost all parts of the run together at most this many tokens. Default: as the run was started.
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// The same in US dollars.
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub usd: Option<u64>,
+    /// Grant a capability beside those that the run was started with.
+    #[arg(long, value_name = "CAP")]
+    pub allow: Vec<Capability>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+    /// No progress; only the summary.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Let the run go on without this terminal, and print its id at once.
+    #[arg(long, conflicts_with = "plan")]
+    pub detach: bool,
+    /// When the run has completed, write what its isolated agents changed into the project.
+    #[arg(long, conflicts_with = "plan")]
+    pub apply: bool,
+}
+
+/// What to do about an effect that may have been had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InDoubt {
+    /// Ask at the terminal.
+    Ask,
+    /// Make the call again.
+    Redo,
+    /// Let it fail.
+    Skip,
 }
 
 /// US dollars as millionths of one.
@@ -272,6 +330,8 @@ pub enum RunsCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Go on with a run that was stopped, killed, or lacks something: what is finished is neither made nor paid for again.
+    Resume(Box<ResumeArgs>),
     /// Put a run into one file: its events with their chain, its blobs, its report.
     Export {
         /// The run's id, or `last`.

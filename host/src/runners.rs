@@ -1,11 +1,15 @@
 //! Who runs what was admitted: components in the sandbox, host programs in their own walls, models by their provider. The receipt says which it is.
 
+use std::path::Path;
 use std::sync::Arc;
 use vespiary_fleet::model::Models;
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::{Failure, Outcome};
+use vespiary_kernel::change::ChangeSet;
+use vespiary_kernel::observed::Observation;
 use vespiary_kernel::plugin::Kind;
 use vespiary_kernel::ports::{BoxFuture, Runner, ScriptCell};
+use vespiary_kernel::scope::Scope;
 use vespiary_programs::Programs;
 use vespiary_sandbox::Sandbox;
 
@@ -37,6 +41,14 @@ impl Runner for Runners {
             },
             Kind::Tools | Kind::Agent | Kind::Engine => self.sandbox.run(admitted),
         }
+    }
+
+    fn unchanged(&self, root: &Path, scope: &Scope, seen: &[&Observation]) -> bool {
+        self.sandbox.unchanged(root, scope, seen)
+    }
+
+    fn is_base(&self, root: &Path, changes: &ChangeSet) -> bool {
+        self.sandbox.is_base(root, changes)
     }
 
     fn open_script(&self, admitted: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>> {

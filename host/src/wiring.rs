@@ -6,6 +6,7 @@ use crate::cli::Permissions;
 use crate::disk;
 use crate::entries;
 use crate::exit::{Exit, Trouble};
+use crate::foresee::{Questions, Unrecorded, Unrun};
 use crate::paths::Home;
 use crate::policy::places::Places;
 use crate::policy::secret as policy;
@@ -28,11 +29,17 @@ use vespiary_kernel::http::Egress;
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::policy::Denial;
 use vespiary_kernel::pool::{Capacity, Pool};
-use vespiary_kernel::ports::Catalog;
+use vespiary_kernel::ports::{Approver, Catalog, Log, NoRecall, Recall, Runner};
+use vespiary_kernel::reuse::Doubt;
 use vespiary_ledger::ledger::Ledger;
+use vespiary_ledger::recall::{Recollection, Spent};
 use vespiary_ledger::store::LedgerError;
 use vespiary_programs::{Programs, ProgramsConfig};
 use vespiary_sandbox::{Sandbox, SandboxConfig, SandboxError};
+
+/// Earlier workflows whose answers are known to a new one over the same project, and how many runs are looked through for them.
+const EARLIER_MAX: usize = 8;
+const EARLIER_LOOKED_AT: usize = 200;
 
 /// A dispatcher with everything behind it.
 #[derive(Debug)]
@@ -45,6 +52,38 @@ pub struct Host {
     pub shelf: Arc<Shelf>,
     /// The cells.
     pub sandbox: Arc<Sandbox>,
+    /// What the runs before, from which this one goes on, have cost.
+    pub spent: Spent,
+}
+
+/// What a new run is to know of those before it.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// The runs it goes on from, the nearest first.
+    pub resumed: Vec<RunId>,
+    /// The project whose earlier workflows may answer what is sure to come out the same.
+    pub over: Option<PathBuf>,
+    /// What to do about effects that may have been had.
+    pub doubt: Option<Doubt>,
+    /// Run nothing, record nothing, and keep here what would be asked.
+    pub foresee: Option<Arc<Questions>>,
+}
+
+impl Before {
+    fn recall(&self, ledger: &Ledger) -> Result<(Arc<dyn Recall>, Spent), Trouble> {
+        if self.resumed.is_empty() && self.over.is_none() {
+            return Ok((Arc::new(NoRecall), Spent::default()));
+        }
+        let reader = ledger.reader()?;
+        let earlier = match &self.over {
+            None => Vec::new(),
+            Some(root) => reader.workflows_over(&root.display().to_string(), EARLIER_MAX, EARLIER_LOOKED_AT)?,
+        };
+        let doubt = self.doubt.unwrap_or(Doubt::Ask);
+        let all = Recollection::read(reader, &self.resumed, &earlier, doubt)?;
+        let spent = all.spent();
+        Ok((Arc::new(all), spent))
+    }
 }
 
 impl Host {
@@ -56,6 +95,7 @@ impl Host {
         rules: Rules,
         quietly: Quietly,
         models: Option<Models>,
+        before: Before,
     ) -> Result<Self, Trouble> {
         home.create()?;
         raise_descriptor_limit();
@@ -69,15 +109,17 @@ impl Host {
             eprintln!("vespiary: {refused}");
         }
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
-        let dispatcher = Dispatcher::new(
-            Arc::clone(&ledger) as _,
-            Arc::clone(&shelf) as Arc<dyn Catalog>,
-            rules.policy,
-            Pool::new(at),
-            Arc::new(Runners::new(Arc::clone(&sandbox), programs(), models)),
-            Arc::new(AtTerminal::new(quietly, rules.ask_time_max)),
-        );
-        Ok(Self { dispatcher, ledger, shelf, sandbox })
+        let (recall, spent) = before.recall(&ledger)?;
+        let runners = Runners::new(Arc::clone(&sandbox), programs(), models);
+        let catalog = Arc::clone(&shelf) as Arc<dyn Catalog>;
+        let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
+            None => {
+                (Arc::clone(&ledger) as _, Arc::new(runners), Arc::new(AtTerminal::new(quietly, rules.ask_time_max)))
+            }
+            Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
+        };
+        let dispatcher = Dispatcher::recalling(log, catalog, rules.policy, Pool::new(at), runner, approver, recall);
+        Ok(Self { dispatcher, ledger, shelf, sandbox, spent })
     }
 }
 

@@ -24,7 +24,7 @@ fn is_root() -> bool {
 }
 
 /// Put together here, so that no scanner takes this file for a leak.
-fn secret() -> String {
+pub(super) fn secret() -> String {
     ["nQvW8x", "T3bK5m", "R7pZ1c", "Y9dF4g", "H6jL2s", "A0eU8iXoBt"].concat()
 }
 
@@ -200,10 +200,11 @@ fn a_changed_byte_in_the_ledger_shows_and_is_placed() {
     assert_eq!((&before["verified"]["intact"], &before["verified"]["ended"]), (&true.into(), &true.into()));
 
     // A log line of the workflow, which stands in one event alone.
-    let needle = " shards, ";
     let recorded = place.vespiary(&["runs", "show", &run, "--events", "--json"]).exits(0).json("vespiary.run-record/1");
     let events = recorded["record"].as_array().unwrap();
-    let seq = &events.iter().find(|event| event["event"].to_string().contains(needle)).unwrap()["seq"];
+    let said = |event: &&Value| event["event"]["log"]["text"].as_str().is_some_and(|text| text.contains(" shards, "));
+    let line = events.iter().find(said).unwrap();
+    let (needle, seq) = (line["event"]["log"]["text"].as_str().unwrap(), &line["seq"]);
     let mut ledger = fs::read(place.ledger()).unwrap();
     // SQLite may have left older copies of the page behind; the one that counts is among them.
     let found = places(&ledger, needle.as_bytes());

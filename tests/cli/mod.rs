@@ -11,6 +11,7 @@ mod models;
 // A released program looks for the administrator's policy in one place only, which is no test's to write.
 #[cfg(debug_assertions)]
 mod policy;
+mod resume;
 mod stop;
 mod workflows;
 mod worktree;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-const WRITER: &str = "name = 'writer'\nversion = '1'\nkind = 'agent'\ndescription = 'd'\n\
+pub(super) const WRITER: &str = "name = 'writer'\nversion = '1'\nkind = 'agent'\ndescription = 'd'\n\
                       [[needs]]\ncapability = 'tool:*'\nreason = 'r'\n\
                       [[needs]]\ncapability = 'read:.'\nreason = 'r'\n\
                       [[needs]]\ncapability = 'write:.'\nreason = 'r'\n";

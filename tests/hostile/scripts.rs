@@ -33,7 +33,8 @@ async fn run(rig: &Rig, name: &str) -> RunReport {
 
 async fn run_source(rig: &Rig, name: &str, source: String, args: Json) -> RunReport {
     let who = rig.who(RUN);
-    let workflow = Workflow { title: name.into(), source, args, version: "0".into() };
+    let workflow =
+        Workflow { title: name.into(), source, args, version: "0".into(), settings: Json::null(), resumes: None };
     let engine = "engine".parse().unwrap();
     let (watch, stop) = (Arc::new(Unwatched), Stop::default());
     let driven = drive(&rig.dispatcher, &who, &engine, &workflow, Settings::default(), watch, &stop);

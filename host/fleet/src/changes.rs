@@ -12,8 +12,10 @@ use vespiary_kernel::event::{Event, Payload};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::principal::{Isolation, Principal};
+use vespiary_kernel::reuse::Origin;
 use vespiary_kernel::scope::Scope;
 use vespiary_kernel::sight::Sight;
+use vespiary_kernel::worktree::Taken;
 
 /// The longest content that is held in memory until the run ends: longer ones are not merged by lines anyway.
 const TEXT_BYTES_MAX: usize = 4 << 20;
@@ -61,6 +63,27 @@ impl Ground {
         let (Isolation::Worktree, Some(worktrees)) = (agent.isolation(), &self.worktrees) else { return Ok(()) };
         let taken =
             worktrees.take(agent.run().id(), agent.agent()).map_err(|error| Failure::Failed(error.to_string()))?;
+        self.keep(agent, taken, done)
+    }
+
+    /// Take what `origin` changed in its worktree as what `agent` changes: its answer is that one's, too. The dispatcher has found
+    /// the project to be what it was then.
+    pub(crate) fn keep_changes_again(&self, agent: &Principal, origin: &Origin) -> Result<(), Failure> {
+        let (Isolation::Worktree, Some(worktrees)) = (agent.isolation(), &self.worktrees) else { return Ok(()) };
+        let recall = self.dispatcher.recall();
+        let changes = recall.changes(origin).unwrap_or_default();
+        let (written, bases) = (recall.contents(&changes), worktrees.bases(agent.run().root(), &changes));
+        let whole = changes.iter().all(|(_, change)| {
+            let digest = change.after().and_then(Node::digest);
+            digest.is_none_or(|digest| written.contains_key(digest) || bases.contains_key(digest))
+        });
+        if !whole {
+            return Err(Failure::Failed(format!("what {origin} changed can no longer be read from the ledger")));
+        }
+        self.keep(agent, Taken { changes, written, bases }, true)
+    }
+
+    fn keep(&self, agent: &Principal, taken: Taken, done: bool) -> Result<(), Failure> {
         if taken.changes.is_empty() {
             return Ok(());
         }

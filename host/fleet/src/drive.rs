@@ -2,7 +2,7 @@
 //! returns. The driver decides nothing about permission; it hands every request to the dispatcher.
 
 use crate::changes::Changed;
-pub use crate::jobs::AgentFailure;
+pub use crate::jobs::{AgentFailure, Planned};
 use crate::jobs::{Ended, Ground, Jobs};
 use crate::stop::{Stop, Urgency};
 use crate::watch::{Progress, Watch};
@@ -12,7 +12,7 @@ use vespiary_kernel::account::Resource;
 use vespiary_kernel::call::{Ending, Failure};
 use vespiary_kernel::dispatch::{Dispatcher, Session};
 use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
-use vespiary_kernel::ids::{Digest, PluginName};
+use vespiary_kernel::ids::{Digest, PluginName, RunId};
 use vespiary_kernel::json::Json;
 use vespiary_kernel::model::ModelName;
 use vespiary_kernel::principal::Principal;
@@ -41,6 +41,10 @@ pub struct Workflow {
     pub args: Json,
     /// The program's version, for the record.
     pub version: String,
+    /// What the program notes for whoever goes on with the run; its own business.
+    pub settings: Json,
+    /// The run that this one goes on from.
+    pub resumes: Option<RunId>,
 }
 
 /// How a fleet is run.
@@ -56,11 +60,23 @@ pub struct Settings {
     pub model: Option<ModelName>,
     /// The script's `budget.total`, tokens. None: it was given none, whatever the run's limit is.
     pub budget_tokens: Option<u64>,
+    /// What the runs that this one goes on from have spent of that.
+    pub spent_before: u64,
+    /// Run nothing but the script, on what is known already, and say what would run.
+    pub planning: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { agents_at_once: 64, tools_at_once: 64, worktrees: None, model: None, budget_tokens: None }
+        Self {
+            agents_at_once: 64,
+            tools_at_once: 64,
+            worktrees: None,
+            model: None,
+            budget_tokens: None,
+            spent_before: 0,
+            planning: false,
+        }
     }
 }
 
@@ -85,6 +101,10 @@ pub struct RunReport {
     pub calls: u64,
     /// What isolated agents changed; none where they changed nothing. Nothing of it is in the project.
     pub changed: Option<Changed>,
+    /// Agents and tool calls in the order in which it was clear what becomes of them. Only kept when planning.
+    pub planned: Vec<Planned>,
+    /// Agents and tool calls whose answers were known.
+    pub reused: u64,
 }
 
 /// Run `workflow` as `who`, on the engine plugin `engine`. Always ends with a record, also after a stop.
@@ -114,9 +134,17 @@ pub async fn drive(
         model: settings.model.clone(),
         budget_tokens: settings.budget_tokens,
         stop: stop.clone(),
+        planning: settings.planning,
     });
+    let prepared = Event::RunPrepared {
+        source: Payload::Value(Json::of(&workflow.source).unwrap_or_else(|_| Json::null())),
+        settings: workflow.settings.clone(),
+        resumes: workflow.resumes.clone(),
+    };
     let mut tally = Tally::default();
-    let end = match dispatcher.log().append(who.run().id(), started) {
+    let log = dispatcher.log();
+    let begun = log.append(who.run().id(), started).and_then(|()| log.append(who.run().id(), prepared));
+    let end = match begun {
         Err(error) => Err(RunError::Engine(Failure::Unrecorded(error.to_string()))),
         Ok(()) => session(&ground, engine, workflow, settings, stop, &mut tally).await,
     };
@@ -152,6 +180,8 @@ pub async fn drive(
         failures: tally.failures,
         calls: who.run().calls(),
         changed,
+        planned: tally.planned,
+        reused: tally.reused,
     }
 }
 
@@ -161,11 +191,20 @@ struct Tally {
     agents_failed: u64,
     failures: Vec<AgentFailure>,
     out_of_budget: bool,
+    planned: Vec<Planned>,
+    reused: u64,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { meta: Json::null(), agents_failed: 0, failures: Vec::new(), out_of_budget: false }
+        Self {
+            meta: Json::null(),
+            agents_failed: 0,
+            failures: Vec::new(),
+            out_of_budget: false,
+            planned: Vec::new(),
+            reused: 0,
+        }
     }
 }
 
@@ -186,7 +225,7 @@ async fn session(
     let end = tokio::select! {
         biased;
         () = stop.reached(Urgency::Firm) => Err(RunError::Engine(Failure::Cancelled)),
-        end = turns(ground, &mut session, workflow, stop, &mut jobs, tally) => end,
+        end = turns(ground, &mut session, workflow, &settings, stop, &mut jobs, tally) => end,
     };
     // A script may return, or fail, while agents it no longer waits for still run.
     jobs.end_all().await;
@@ -205,6 +244,7 @@ async fn turns(
     ground: &Ground,
     session: &mut Session,
     workflow: &Workflow,
+    settings: &Settings,
     stop: &Stop,
     jobs: &mut Jobs,
     tally: &mut Tally,
@@ -218,7 +258,7 @@ async fn turns(
     announce(ground, &meta, &workflow.title);
     tally.meta = meta;
     // What is only held for requests under way is not spent.
-    let spent = || ground.who.run().account().settled(Resource::Tokens);
+    let spent = || settings.spent_before + ground.who.run().account().settled(Resource::Tokens);
     let budget = Budget { total: ground.budget_tokens, spent: spent() };
     let mut turn = session.start(&workflow.source, &workflow.args, budget).await.map_err(RunError::Engine)?;
     loop {
@@ -237,6 +277,10 @@ async fn turns(
         }
         if completions.is_empty() {
             if jobs.is_idle() {
+                // All that is known has been told: the rest of the script waits for what would run.
+                if settings.planning && tally.planned.iter().any(|job| job.reused.is_none()) {
+                    return Ok(Json::null());
+                }
                 return Err(RunError::Script(stalled()));
             }
             tokio::select! {
@@ -246,7 +290,7 @@ async fn turns(
                         if let Some(why) = job.unrecorded {
                             return Err(RunError::Engine(Failure::Unrecorded(why)));
                         }
-                        completions.push(tally.count(job));
+                        completions.extend(tally.count(job, settings.planning));
                     }
                 }
                 // Asked while everybody is busy: what waits is given up now, not when the next agent happens to end.
@@ -309,7 +353,12 @@ fn cut(text: &mut String, bytes_max: usize) {
 }
 
 impl Tally {
-    fn count(&mut self, job: Ended) -> Completion {
+    fn count(&mut self, job: Ended, planning: bool) -> Option<Completion> {
+        self.reused += u64::from(job.planned.reused.is_some());
+        if planning {
+            self.planned.push(job.planned);
+            return job.completion;
+        }
         self.out_of_budget |= job.out_of_budget;
         if let Some(failure) = job.failure {
             self.agents_failed += 1;

@@ -19,6 +19,7 @@ use vespiary_kernel::model::ModelName;
 use vespiary_kernel::plugin::Kind;
 use vespiary_kernel::principal::{Isolation, Principal, SpawnRefused};
 use vespiary_kernel::quota::LimitHit;
+use vespiary_kernel::reuse::Origin;
 use vespiary_kernel::script::{Completion, Rejection};
 use vespiary_kernel::worktree::Worktrees;
 
@@ -35,6 +36,8 @@ pub(crate) struct Ground {
     /// The script's `budget.total`, tokens.
     pub(crate) budget_tokens: Option<u64>,
     pub(crate) stop: Stop,
+    /// Nothing runs: what would is only counted.
+    pub(crate) planning: bool,
 }
 
 /// One agent, accepted and not yet started.
@@ -55,7 +58,10 @@ pub(crate) struct ToolJob {
 
 /// A job that ended, with what the script is told and what the run counts.
 pub(crate) struct Ended {
-    pub(crate) completion: Completion,
+    /// None for one that only would have run: the script waits for it, and for whatever follows from it.
+    pub(crate) completion: Option<Completion>,
+    /// What a plan says of it.
+    pub(crate) planned: Planned,
     pub(crate) lane: Lane,
     pub(crate) failure: Option<AgentFailure>,
     /// Why nothing can be recorded any more, when that is what ended the job.
@@ -69,6 +75,17 @@ pub(crate) struct Ended {
 pub(crate) enum Lane {
     Agents,
     Tools,
+}
+
+/// A job as a plan names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// An agent's label, or the tool that the script itself calls.
+    pub label: String,
+    /// The agent's type or model; none for a tool.
+    pub agent_type: Option<String>,
+    /// The finished call whose answer it is given; none: it will run.
+    pub reused: Option<Origin>,
 }
 
 /// An agent that gave no answer.
@@ -192,6 +209,7 @@ impl Ground {
             phase: options.phase.clone(),
             agent_type: options.kind().to_owned(),
             grant: agent.grant().clone(),
+            isolated: options.isolation == Isolation::Worktree,
         });
         self.watch.see(Progress::AgentStarted { agent: id, label: &options.label });
         let mut tried = Tried::default();
@@ -201,7 +219,11 @@ impl Ground {
             Some(limit) => tokio::time::timeout(limit, worked).await.unwrap_or_else(|_| Err(timed_out(limit))),
         };
         // An agent whose changes cannot be kept has not done its work, whatever it answered.
-        let result = match (self.keep_changes(&agent, result.is_ok()), result) {
+        let kept = match &tried.reused {
+            Some(origin) => self.keep_changes_again(&agent, origin),
+            None => self.keep_changes(&agent, result.is_ok()),
+        };
+        let result = match (kept, result) {
             (Err(lost), Ok(_)) => Err(lost),
             (_, result) => result,
         };
@@ -217,13 +239,22 @@ impl Ground {
             (false, Err(failure)) if out_of_budget => Err(thrown(failure)),
             (false, Err(_)) => Ok(Json::null()),
         };
+        let agent_type = Some(options.kind().to_owned());
+        let label = options.label;
+        let planned = Planned { label: label.clone(), agent_type, reused: tried.reused };
         Ended {
             unrecorded: unrecorded(failure.as_ref()),
-            completion: Completion { id: request, settlement },
+            completion: self.told_unless_planned(Completion { id: request, settlement }, &planned),
+            planned,
             lane: Lane::Agents,
-            failure: failure.map(|failure| AgentFailure { agent: id, label: options.label, failure }),
+            failure: failure.map(|failure| AgentFailure { agent: id, label, failure }),
             out_of_budget,
         }
+    }
+
+    /// A plan gives the script what is known, and nothing else.
+    fn told_unless_planned(&self, completion: Completion, planned: &Planned) -> Option<Completion> {
+        (!self.planning || planned.reused.is_some()).then_some(completion)
     }
 
     /// Run an agent until it answers as it should, fails in a way that running it again does not change, or has been run as
@@ -241,13 +272,19 @@ impl Ground {
             let call = ToolCall { tool: options.entry(), arguments: task.clone(), keep: Keep::Value };
             let outcome = self.dispatcher.dispatch(agent, call).await;
             tried.usage = tried.usage.and(&outcome.usage);
+            tried.reused.clone_from(&outcome.reused);
             let failure = match outcome.into_result().and_then(|answer| fits(answer, options)) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let stopping = self.stop.urgency() > Urgency::None;
-            if tried.attempts >= options.retry.attempts || stopping || !may_end_otherwise(&failure) {
+            // Of attempts that were made already, the one that was taken comes after those that were not.
+            let again = tried.reused.is_some() || tried.attempts < options.retry.attempts;
+            if !again || stopping || !may_end_otherwise(&failure) {
                 return Err(failure);
+            }
+            if tried.reused.is_some() {
+                continue;
             }
             // What it left half done is kept and not built upon.
             self.keep_changes(agent, false)?;
@@ -257,11 +294,15 @@ impl Ground {
     }
 
     async fn run_tool(self: Arc<Self>, job: ToolJob) -> Ended {
-        let result = self.dispatcher.dispatch(&self.who, job.call).await.into_result();
+        let label = job.call.tool.to_string();
+        let outcome = self.dispatcher.dispatch(&self.who, job.call).await;
+        let planned = Planned { label, agent_type: None, reused: outcome.reused.clone() };
+        let result = outcome.into_result();
         let unrecorded = unrecorded(result.as_ref().err());
         let out_of_budget = result.as_ref().err().is_some_and(is_out_of_budget);
         let completion = Completion { id: job.request, settlement: result.map_err(|failure| thrown(&failure)) };
-        Ended { completion, lane: Lane::Tools, failure: None, unrecorded, out_of_budget }
+        let completion = self.told_unless_planned(completion, &planned);
+        Ended { completion, planned, lane: Lane::Tools, failure: None, unrecorded, out_of_budget }
     }
 
     /// Note a fact that is not a call. A failing ledger refuses the next call, so the run cannot go on unrecorded.
@@ -436,6 +477,8 @@ fn thrown(failure: &Failure) -> Rejection {
 struct Tried {
     attempts: u32,
     usage: Usage,
+    /// The finished call whose answer the last attempt was given.
+    reused: Option<Origin>,
 }
 
 fn told(result: &Result<Json, Failure>, agent: AgentId, tried: &Tried) -> Json {

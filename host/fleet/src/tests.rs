@@ -6,6 +6,7 @@ use crate::stop::Stop;
 use crate::watch::Unwatched;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vespiary_kernel::admit::Admitted;
@@ -87,6 +88,10 @@ impl std::fmt::Debug for World {
 }
 
 impl Worktrees for World {
+    fn bases(&self, _: &Path, _: &ChangeSet) -> BTreeMap<Digest, Arc<[u8]>> {
+        BTreeMap::new()
+    }
+
     /// An agent that was told to `write N:TEXT` has put TEXT into line N of a file.
     fn take(&self, _: &RunId, agent: AgentId) -> Result<Taken, WorktreeError> {
         let wrote = self.wrote.lock().unwrap().remove(&agent);
@@ -215,7 +220,8 @@ async fn run_in(
     );
     let grant = Grant::of_run(["tool:*", "spawn:5000", "write:."].map(|c| c.parse().unwrap()));
     let who = dispatcher.start("r".parse().unwrap(), "/".into(), grant, limits);
-    let workflow = Workflow { title: "t".into(), source: "s".into(), args: Json::null(), version: "0".into() };
+    let (title, source, version) = ("t".into(), "s".into(), "0".into());
+    let workflow = Workflow { title, source, args: Json::null(), version, settings: Json::null(), resumes: None };
     let settings =
         Settings { agents_at_once: at_once, tools_at_once: 4, worktrees: Some(world.clone()), ..Settings::default() };
     let engine = "engine".parse().unwrap();

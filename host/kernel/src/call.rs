@@ -7,6 +7,7 @@ use crate::json::Json;
 use crate::observed::ReadSet;
 use crate::policy::Denial;
 use crate::quota::LimitHit;
+use crate::reuse::Origin;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub log: Vec<LogLine>,
     /// What it saw of the files it was granted.
     pub reads: ReadSet,
+    /// The earlier call whose answer this is; none when something ran.
+    pub reused: Option<Origin>,
 }
 
 impl Outcome {
@@ -59,6 +62,7 @@ impl Outcome {
             artifacts: Vec::new(),
             log: Vec::new(),
             reads: ReadSet::default(),
+            reused: None,
         }
     }
 

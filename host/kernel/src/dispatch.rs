@@ -1,5 +1,7 @@
-//! The only door from a `ToolCall` to an `Outcome`: record, find, judge, lease, admit, run, record. Whoever can call a tool
+//! The only door from a `ToolCall` to an `Outcome`: record, find, judge, recall, lease, admit, run, record. Whoever can call a tool
 //! holds a `Dispatcher` and a `Principal`; there is no other way, for people, scripts or agents.
+
+mod recall;
 
 use crate::account::{Account, Ceiling, Resource};
 use crate::admit::{Admitted, Parts};
@@ -13,12 +15,14 @@ use crate::model::ModelArguments;
 use crate::plugin::{Kind, Need, Plugin};
 use crate::policy::{Case, Denial, Policy, Verdict};
 use crate::pool::{Berth, Lease, Pool};
-use crate::ports::{Approver, Asked, Catalog, Log, Runner, ScriptCell};
+use crate::ports::{Approver, Asked, Catalog, Log, NoRecall, Recall, Runner, ScriptCell};
 use crate::principal::{Isolation, Principal, RunLimits, SpawnRefused};
 use crate::program::ProgramArguments;
+use crate::reuse::{self, Past};
 use crate::scope::Scope;
 use crate::script::{Budget, Completion, ScriptError, Turn};
 use futures_util::StreamExt;
+use recall::Judged;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +41,7 @@ pub struct Dispatcher {
     pool: Pool,
     runner: Arc<dyn Runner>,
     approver: Arc<dyn Approver>,
+    recall: Arc<dyn Recall>,
 }
 
 impl fmt::Debug for Dispatcher {
@@ -46,7 +51,7 @@ impl fmt::Debug for Dispatcher {
 }
 
 impl Dispatcher {
-    /// A door in front of `runner`.
+    /// A door in front of `runner`, behind which every call runs.
     pub fn new(
         log: Arc<dyn Log>,
         catalog: Arc<dyn Catalog>,
@@ -55,7 +60,25 @@ impl Dispatcher {
         runner: Arc<dyn Runner>,
         approver: Arc<dyn Approver>,
     ) -> Arc<Self> {
-        Arc::new(Self { log, catalog, policy, pool, runner, approver })
+        Self::recalling(log, catalog, policy, pool, runner, approver, Arc::new(NoRecall))
+    }
+
+    /// The same, where a call that `recall` knows to be finished need not run again.
+    pub fn recalling(
+        log: Arc<dyn Log>,
+        catalog: Arc<dyn Catalog>,
+        policy: Policy,
+        pool: Pool,
+        runner: Arc<dyn Runner>,
+        approver: Arc<dyn Approver>,
+        recall: Arc<dyn Recall>,
+    ) -> Arc<Self> {
+        Arc::new(Self { log, catalog, policy, pool, runner, approver, recall })
+    }
+
+    /// What is known of earlier calls.
+    pub fn recall(&self) -> &Arc<dyn Recall> {
+        &self.recall
     }
 
     /// What can be called.
@@ -125,12 +148,16 @@ impl Dispatcher {
             Err(failure) => return Outcome::refused(failure),
         };
         let outcome = match self.admit(who, &mut open, &call, Want::Call).await {
-            Ok(admitted) => {
+            Ok(Step::Run(admitted)) => {
                 let account = Arc::clone(admitted.account());
                 let mut outcome = self.runner.run(admitted).await;
                 outcome.usage = outcome.usage.with(&account);
                 outcome
             }
+            Ok(Step::Recalled(past)) => match self.record_nested(who, &past) {
+                Ok(()) => recalled(past),
+                Err(failure) => Outcome::refused(failure),
+            },
             Err(failure) => Outcome::refused(failure),
         };
         open.close(outcome, keep)
@@ -141,7 +168,9 @@ impl Dispatcher {
         let call = ToolCall { tool: ToolName::of_agent(engine), arguments: Json::null(), keep: Keep::Digest };
         let mut open = self.open(who, &call).map_err(Outcome::refused)?;
         let opened = match self.admit(who, &mut open, &call, Want::Session).await {
-            Ok(admitted) => self.runner.open_script(admitted).await,
+            Ok(Step::Run(admitted)) => self.runner.open_script(admitted).await,
+            // A session has no key.
+            Ok(Step::Recalled(past)) => Err(recalled(past)),
             Err(failure) => Err(Outcome::refused(failure)),
         };
         match opened {
@@ -160,17 +189,17 @@ impl Dispatcher {
             arguments: Payload::Value(call.arguments.clone()),
         };
         self.log.append(who.run().id(), intent).map_err(|e| Failure::Unrecorded(e.to_string()))?;
-        Ok(OpenCall { log: Arc::clone(&self.log), who: who.clone(), call: id, decided: None, closed: false })
+        Ok(OpenCall { log: Arc::clone(&self.log), who: who.clone(), call: id, decided: None, key: None, closed: false })
     }
 
-    /// Steps 2 to 5.
+    /// Steps 2 to 6.
     async fn admit(
         self: &Arc<Self>,
         who: &Principal,
         open: &mut OpenCall,
         call: &ToolCall,
         want: Want,
-    ) -> Result<Admitted, Failure> {
+    ) -> Result<Step, Failure> {
         let plugin = self.catalog.find(&call.tool).ok_or_else(|| self.unknown(&call.tool))?;
         if (plugin.kind == Kind::Engine) != (want == Want::Session) {
             return Err(Failure::NotFound(format!(
@@ -194,6 +223,19 @@ impl Dispatcher {
         let extra = needs_of_call(&plugin, &call.arguments, who.grant())?;
         let scope = self.judge(who, &call.tool, &call.arguments, &plugin, &extra).await?;
         open.decided = Some((plugin.digest, scope.clone()));
+        // What an agent does in its own worktree is only worth anything together; and what it can have again for nothing need not
+        // be kept.
+        let inside = who.is_inside() && (who.isolation() == Isolation::Worktree || !scope.has_effects());
+        if want == Want::Call && !inside {
+            let key = reuse::key(&call.tool, &plugin.digest, &call.arguments, &scope, who.isolation());
+            open.key = Some(key);
+            let (tool, arguments) = (&call.tool, &call.arguments);
+            let judged = Judged { who, tool, arguments, plugin: &plugin, scope: &scope, key: &key };
+            if let Some(past) = self.recalled(judged) {
+                return Ok(Step::Recalled(past));
+            }
+            self.settle_doubt(judged).await?;
+        }
         let quota = self.policy.quota(&plugin.quota);
         let account = Account::of_call(who.account(), &quota);
         if let Some(hit) = account.spent(Resource::CpuTime) {
@@ -205,6 +247,8 @@ impl Dispatcher {
                 component: plugin.digest,
                 scope: scope.grant().clone(),
                 except: scope.holes().to_vec(),
+                key: open.key,
+                isolated: who.isolation() == Isolation::Worktree,
             };
             self.log.append(who.run().id(), admitted).map_err(|e| Failure::Unrecorded(e.to_string()))?;
             self.log.flushed().await.map_err(|e| Failure::Unrecorded(e.to_string()))?;
@@ -220,7 +264,7 @@ impl Dispatcher {
         let memory_bytes = if berth == Berth::Model { 0 } else { quota.memory_bytes_max };
         let lease = self.pool.lease(who.run().id(), berth, memory_bytes).await.map_err(Failure::Limit)?;
         let (local, arguments) = (call.tool.local(), call.arguments.clone());
-        Ok(Admitted::seal(Parts {
+        Ok(Step::Run(Admitted::seal(Parts {
             call: open.call,
             who,
             plugin,
@@ -231,7 +275,7 @@ impl Dispatcher {
             account,
             lease,
             nested,
-        }))
+        })))
     }
 
     async fn judge(
@@ -265,6 +309,24 @@ impl Dispatcher {
     }
 }
 
+/// What becomes of a call that was allowed.
+#[allow(clippy::large_enum_variant, reason = "it lives for a moment, and nearly always is the large one")]
+enum Step {
+    Run(Admitted),
+    Recalled(Past),
+}
+
+/// The outcome of a call for which `past` stands.
+fn recalled(past: Past) -> Outcome {
+    Outcome {
+        ending: Ending::Done(past.value),
+        artifacts: past.artifacts,
+        reads: past.reads.unwrap_or_default(),
+        reused: Some(past.origin),
+        ..Outcome::refused(Failure::Cancelled)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Want {
     Call,
@@ -277,6 +339,8 @@ struct OpenCall {
     who: Principal,
     call: CallId,
     decided: Option<(Digest, Scope)>,
+    /// What names equal calls, once it is known; whoever is asked again then needs the value.
+    key: Option<Digest>,
     closed: bool,
 }
 
@@ -293,6 +357,7 @@ impl OpenCall {
     fn record(&mut self, outcome: &Outcome, keep: Keep) -> Result<(), crate::ports::LogError> {
         self.closed = true;
         let (component, scope) = self.decided.take().unzip();
+        let keep = if self.key.is_some() { Keep::Value } else { keep };
         let (value, failure) = match &outcome.ending {
             Ending::Done(value) => (Some(payload(value, keep)), None),
             Ending::Failed(failure) => (None, Some(failure.clone())),
@@ -306,8 +371,9 @@ impl OpenCall {
             // Every part of a read set has a form in JSON.
             false => Json::of(&outcome.reads).ok().map(Payload::Value),
         };
+        let (call, key, reused) = (self.call, self.key, outcome.reused.clone());
         let ended =
-            Event::CallEnded { call: self.call, component, scope, except, value, failure, reads, usage, artifacts };
+            Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, key, reused };
         self.log.append(self.who.run().id(), ended)
     }
 }

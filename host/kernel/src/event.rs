@@ -4,8 +4,9 @@
 use crate::call::{Artifact, Failure, Usage};
 use crate::capability::Capability;
 use crate::grant::Grant;
-use crate::ids::{AgentId, CallId, Digest, ToolName};
+use crate::ids::{AgentId, CallId, Digest, RunId, ToolName};
 use crate::json::Json;
+use crate::reuse::Origin;
 use crate::script::{ScriptError, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,16 @@ pub enum Event {
         root: String,
         /// What the person granted.
         grant: Grant,
+    },
+    /// What it takes to go on with the run in another process. Follows the start of a workflow.
+    RunPrepared {
+        /// The script's source.
+        source: Payload,
+        /// What the program that started the run must be told to start it in the same way; its own business.
+        settings: Json,
+        /// The run that this one goes on from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumes: Option<RunId>,
     },
     /// The script entered a phase.
     Phase {
@@ -65,6 +76,9 @@ pub enum Event {
         agent_type: String,
         /// What it holds.
         grant: Grant,
+        /// Whether it works in a worktree of its own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        isolated: bool,
     },
     /// An agent's task ended.
     AgentEnded {
@@ -122,6 +136,12 @@ pub enum Event {
         /// What is denied of it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         except: Vec<Capability>,
+        /// What names equal calls; see `reuse::key`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
+        /// Whether it changes a worktree only, of which nothing is left should the process die.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        isolated: bool,
     },
     /// A call ended, whatever way.
     CallEnded {
@@ -150,6 +170,12 @@ pub enum Event {
         /// What it left.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         artifacts: Vec<Artifact>,
+        /// What names equal calls, where its value was kept; see `reuse::key`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
+        /// The earlier call whose answer this is. Nothing ran.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reused: Option<Origin>,
     },
     /// Always last, unless the process was killed.
     RunEnded {
@@ -171,6 +197,7 @@ macro_rules! contents {
         match $event {
             Event::CallIntended { arguments, .. } => (vec![arguments], $none),
             Event::ClaimJudged { votes, .. } => (vec![votes], $none),
+            Event::RunPrepared { source, .. } => (vec![source], $none),
             Event::RunEnded { value, .. } => (value.into_iter().collect(), $none),
             Event::CallEnded { value, reads, artifacts, .. } => {
                 (value.into_iter().chain(reads).collect(), artifacts.$slice())
@@ -319,6 +346,8 @@ mod tests {
             reads: None,
             usage: Usage::default(),
             artifacts: Vec::new(),
+            key: Some(Digest::of(b"k")),
+            reused: Some(Origin { run: "r".parse().unwrap(), call: CallId(7) }),
         });
     }
 }

@@ -27,6 +27,7 @@ pub mod ports;
 pub mod principal;
 pub mod program;
 pub mod quota;
+pub mod reuse;
 pub mod scope;
 pub mod script;
 pub mod sight;

@@ -2,14 +2,20 @@
 
 use crate::admit::Admitted;
 use crate::call::Outcome;
+use crate::change::ChangeSet;
 use crate::event::Event;
 use crate::ids::{AgentId, Digest, RunId, ToolName};
 use crate::json::Json;
+use crate::observed::Observation;
 use crate::plugin::Plugin;
 use crate::policy::{Answer, Question};
+use crate::reuse::{Doubt, Origin, Past};
+use crate::scope::Scope;
 use crate::script::{Budget, Completion, ScriptError, Turn};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -21,6 +27,16 @@ pub trait Runner: Send + Sync {
     /// Run one tool call or agent task in a fresh cell. Every way a guest can end is an outcome; this never panics because of
     /// a guest. Dropping the future ends the cell.
     fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome>;
+
+    /// Whether a call under `scope` in the project at `root` would meet everything in `seen` as it was seen. Blocks for reading it.
+    fn unchanged(&self, _root: &Path, _scope: &Scope, _seen: &[&Observation]) -> bool {
+        false
+    }
+
+    /// Whether everything that `changes` changes in the project at `root` is still what it was before. Blocks for reading it.
+    fn is_base(&self, _root: &Path, _changes: &ChangeSet) -> bool {
+        false
+    }
 
     /// Open a script engine's cell, which lives until dropped.
     fn open_script(&self, admitted: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>>;
@@ -72,6 +88,64 @@ pub trait Catalog: Send + Sync {
 
     /// Names to suggest when `find` found nothing.
     fn names(&self) -> Vec<String>;
+}
+
+/// Knows what earlier calls came to. What it tells is judged, and looked at again, before it counts.
+pub trait Recall: Send + Sync {
+    /// How many finished calls this key names.
+    fn count(&self, key: &Digest) -> usize;
+
+    /// The `nth` of them, those of the nearest run first; `None` where it stands for another call already, or cannot be read back.
+    fn past(&self, key: &Digest, nth: usize) -> Option<Past>;
+
+    /// Have `past` stand for one call now. False where it does for another already.
+    fn take(&self, past: &Past) -> bool;
+
+    /// A call of this key that was allowed to change something, and of which nobody knows whether it did. Told once.
+    fn take_interrupted(&self, key: &Digest) -> Option<Origin>;
+
+    /// What to do about one.
+    fn doubt(&self) -> Doubt;
+
+    /// Whether the runs that this one goes on from may themselves have changed what is at `path`.
+    fn may_have_changed(&self, path: &str) -> bool;
+
+    /// What a finished call of an isolated agent changed; `None` where that is not known.
+    fn changes(&self, origin: &Origin) -> Option<ChangeSet>;
+
+    /// The recorded contents that a change set names, by digest.
+    fn contents(&self, changes: &ChangeSet) -> BTreeMap<Digest, Arc<[u8]>>;
+}
+
+/// Remembers nothing: every call runs.
+#[derive(Debug, Clone, Copy)]
+pub struct NoRecall;
+
+impl Recall for NoRecall {
+    fn count(&self, _: &Digest) -> usize {
+        0
+    }
+    fn past(&self, _: &Digest, _: usize) -> Option<Past> {
+        None
+    }
+    fn take(&self, _: &Past) -> bool {
+        false
+    }
+    fn take_interrupted(&self, _: &Digest) -> Option<Origin> {
+        None
+    }
+    fn doubt(&self) -> Doubt {
+        Doubt::Ask
+    }
+    fn may_have_changed(&self, _: &str) -> bool {
+        false
+    }
+    fn changes(&self, _: &Origin) -> Option<ChangeSet> {
+        None
+    }
+    fn contents(&self, _: &ChangeSet) -> BTreeMap<Digest, Arc<[u8]>> {
+        BTreeMap::new()
+    }
 }
 
 /// One call that waits for a person.

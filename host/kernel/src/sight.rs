@@ -119,6 +119,15 @@ impl Rules {
             (prefix, path) => Cow::Owned(format!("{prefix}{path}")),
         }
     }
+
+    /// The other way: a path as capabilities write it, as this tree knows it. `None` where it lies in another tree.
+    pub fn inner<'a>(&self, text: &'a str) -> Option<&'a str> {
+        match &*self.prefix {
+            "" => (!text.starts_with('/')).then_some(text),
+            prefix if text.strip_suffix('/').unwrap_or(text) == &prefix[..prefix.len() - 1] => Some("."),
+            prefix => text.strip_prefix(prefix),
+        }
+    }
 }
 
 impl Rule {

@@ -5,6 +5,7 @@ use crate::change::{ChangeSet, Contents};
 use crate::ids::{AgentId, Digest, RunId};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The layers of isolated agents, one for each `(run, agent)` that has made a call.
@@ -12,6 +13,10 @@ pub trait Worktrees: fmt::Debug + Send + Sync {
     /// What the agent changed, and the end of its layer: after this call it is gone, whatever is returned. An agent that never
     /// came to anything has changed nothing. To be asked when all of the agent's calls have ended. Reads files and blocks.
     fn take(&self, run: &RunId, agent: AgentId) -> Result<Taken, WorktreeError>;
+
+    /// The texts that `changes` changes or removes in the project at `root`, as they are there: what a merge by lines needs beside
+    /// what was written. Those that are no longer what they were before are left out. Reads files and blocks.
+    fn bases(&self, root: &Path, changes: &ChangeSet) -> BTreeMap<Digest, Arc<[u8]>>;
 }
 
 /// What was taken out of a layer.

@@ -10,6 +10,7 @@
 //! | `queue` | what callers hand to the writer, and who waits for it |
 //! | `writer` | the thread that turns a group of events into one transaction |
 //! | `ledger` | the handle that ties these together |
+//! | `recall` | what earlier runs came to, for one that goes on from them |
 //! | `reader`, `verify` | queries, and the proof that nothing was changed |
 //! | `bundle` | one run as one file, written and checked |
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod chain;
 pub mod ledger;
 mod queue;
 pub mod reader;
+pub mod recall;
 pub mod store;
 pub mod verify;
 mod writer;

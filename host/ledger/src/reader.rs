@@ -129,8 +129,33 @@ impl Reader {
             after: first,
             last: first | KEY_MASK,
             page: VecDeque::new(),
+            page_size: PAGE,
             end: false,
         })
+    }
+
+    /// The first two events of a run: its start, and for a workflow what it takes to go on with it.
+    pub(crate) fn opening(&self, id: &RunId) -> Result<Vec<Event>, LedgerError> {
+        let mut events = self.events(id)?;
+        events.page_size = 2;
+        events.take(2).map(|recorded| recorded.map(|recorded| recorded.event)).collect()
+    }
+
+    /// The runs that began after `id`, in their order.
+    pub(crate) fn started_after(&self, id: &RunId) -> Result<Vec<RunId>, LedgerError> {
+        let number = self.number(id)?;
+        let step = || -> rusqlite::Result<Vec<String>> {
+            let mut statement =
+                self.connection.prepare_cached("SELECT id FROM runs WHERE number > ?1 ORDER BY number")?;
+            statement.query_map([number], |row| row.get(0))?.collect()
+        };
+        let ids = step().map_err(|e| self.fault(e))?;
+        ids.iter().map(|id| id.parse().map_err(|error| self.no_id(id, &error))).collect()
+    }
+
+    fn no_id(&self, id: &str, error: &dyn fmt::Display) -> LedgerError {
+        let what = format!("{} has a run named {id:?}: {error}", self.path.display());
+        LedgerError::new(FaultKind::Corrupt, what, "`vespiary audit verify` tells what was changed")
     }
 
     /// The bytes of a blob; `None` when the ledger does not have it. Fails with `Corrupt` when they are not the bytes named.
@@ -217,6 +242,7 @@ pub struct Events<'a> {
     after: i64,
     last: i64,
     page: VecDeque<(i64, i64, String, [u8; 32])>,
+    page_size: i64,
     end: bool,
 }
 
@@ -224,8 +250,9 @@ impl Events<'_> {
     fn fetch(&mut self) -> rusqlite::Result<()> {
         let sql = "SELECT key, time_us, body, hash FROM events WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3";
         let mut statement = self.reader.connection.prepare_cached(sql)?;
-        let rows = statement
-            .query_map([self.after, self.last, PAGE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let rows = statement.query_map([self.after, self.last, self.page_size], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
         for row in rows {
             self.page.push_back(row?);
         }

@@ -170,7 +170,7 @@ fn outcome(ended: Ended, quota: &Quota, account: &Account) -> Outcome {
         }
     };
     usage.log_bytes = log.iter().map(|line: &LogLine| line.text.len() as u64).sum();
-    Outcome { call: None, ending, usage, artifacts: Vec::new(), log, reads: ReadSet::default() }
+    Outcome { call: None, ending, usage, artifacts: Vec::new(), log, reads: ReadSet::default(), reused: None }
 }
 
 fn value(json: Json, quota: &Quota) -> Ending {

@@ -127,7 +127,7 @@ impl Cell {
         }
         let (log, artifacts) = self.report.take();
         let reads = self.files.observations();
-        Outcome { call: None, ending, usage, artifacts, log, reads }
+        Outcome { call: None, ending, usage, artifacts, log, reads, reused: None }
     }
 }
 

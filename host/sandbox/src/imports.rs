@@ -11,6 +11,7 @@ use crate::scope::Scopes;
 use crate::text;
 use crate::worktrees::Layers;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use vespiary_kernel::account::Account;
 use vespiary_kernel::admit::Admitted;
@@ -21,6 +22,7 @@ use vespiary_kernel::plugin::{Kind, Plugin};
 use vespiary_kernel::pool::Lease;
 use vespiary_kernel::principal::Isolation;
 use vespiary_kernel::quota::Quota;
+use vespiary_kernel::scope::Scope;
 use wasmtime::Engine;
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -126,6 +128,11 @@ impl Imports {
                 "vespiary:plugin/dispatch" => kind == Kind::Agent,
                 _ => false,
             }
+    }
+
+    /// What a call under `scope` can reach in the project at `root`.
+    pub(crate) fn reach(&self, root: &Path, scope: &Scope) -> Result<Arc<Granted>, Failure> {
+        self.scopes.open(root, scope)
     }
 
     /// The cell of one tool call: the scope's directories and variables, its way to the network, and nothing else.

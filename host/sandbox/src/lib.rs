@@ -15,6 +15,7 @@ mod fs;
 mod http;
 mod imports;
 mod precompiled;
+mod recheck;
 mod report;
 mod run;
 mod scope;
@@ -35,18 +36,22 @@ use crate::components::Components;
 use crate::engine::Ticker;
 use crate::fs::overlay::LayerLimits;
 use crate::imports::Imports;
+use crate::recheck::Rechecker;
 use crate::worktrees::Layers;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::Outcome;
+use vespiary_kernel::change::ChangeSet;
 use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::http::Egress;
+use vespiary_kernel::observed::Observation;
 use vespiary_kernel::pool::Capacity;
 use vespiary_kernel::ports::{BoxFuture, Catalog, Runner, ScriptCell};
+use vespiary_kernel::scope::Scope;
 use vespiary_kernel::worktree::Worktrees;
 use wasmtime::Engine;
 
@@ -136,6 +141,7 @@ pub enum SandboxError {
 pub struct Sandbox {
     engine: Engine,
     imports: Imports,
+    rechecker: Rechecker,
     components: Components,
     allocator: Allocator,
     layers: Option<Arc<Layers>>,
@@ -167,6 +173,7 @@ impl Sandbox {
         Ok(Self {
             imports: Imports::new(&engine, config.egress, config.variables, layers.clone()).map_err(wrong)?,
             layers,
+            rechecker: Rechecker::default(),
             components: Components::new(
                 engine.clone(),
                 config.components,
@@ -201,6 +208,14 @@ impl Sandbox {
 impl Runner for Sandbox {
     fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
         Box::pin(self.run_call(admitted))
+    }
+
+    fn unchanged(&self, root: &Path, scope: &Scope, seen: &[&Observation]) -> bool {
+        self.imports.reach(root, scope).is_ok_and(|granted| self.rechecker.unchanged(&granted, seen))
+    }
+
+    fn is_base(&self, root: &Path, changes: &ChangeSet) -> bool {
+        recheck::is_base(root, changes)
     }
 
     fn open_script(&self, admitted: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>> {

@@ -4,16 +4,18 @@
 
 use crate::fs::overlay::{LayerLimits, Overlay};
 use crate::fs::plain::Plain;
+use crate::recheck;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use vespiary_kernel::ids::{AgentId, RunId};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vespiary_kernel::change::ChangeSet;
+use vespiary_kernel::ids::{AgentId, Digest, RunId};
 use vespiary_kernel::worktree::{Taken, WorktreeError, Worktrees};
 
 /// Held for a moment by whoever makes or removes a process's directory.
@@ -87,6 +89,10 @@ impl Worktrees for Layers {
         // What cannot be removed now goes with the directory of the process.
         let _ = fs::remove_dir_all(self.store(number));
         taken
+    }
+
+    fn bases(&self, root: &Path, changes: &ChangeSet) -> BTreeMap<Digest, Arc<[u8]>> {
+        recheck::bases(root, changes)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn watch(id: &RunId, output: Output) -> Result<Exit, Trouble> {
         None => Err(Trouble::failed(
             format!("{} has no end", run.id),
             "no process drives it any more: it was killed, or the machine was switched off",
-            format!("what was recorded is kept: `vespiary runs show {}`; start it again to have it done", run.id),
+            format!("what was recorded is kept: `vespiary runs resume {}` goes on with it", run.id),
         )),
     }
 }

@@ -7,8 +7,10 @@ mod background;
 mod call;
 mod check;
 mod doctor;
+mod plan;
 mod plugin;
 mod policy;
+mod resume;
 mod run;
 mod runs;
 mod workflows;
@@ -24,8 +26,8 @@ use std::process::ExitCode;
 
 /// Run the program on `args`, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let all: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&all) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, and they are no errors.
@@ -37,8 +39,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let json = cli.command.output().json;
     let named = cli.policy.as_deref();
     let ended = match cli.command {
-        Command::Run(run) if run.detach && cli.as_run.is_none() => run::detach(args, run.output),
-        Command::Run(args) => run::run(&args, named, cli.as_run),
+        Command::Run(run) if run.detach && cli.as_run.is_none() => run::detach(all, run.output),
+        Command::Run(args) => run::run(&args, named, cli.as_run, None),
+        Command::Runs(RunsCommand::Resume(args)) if args.detach && cli.as_run.is_none() => {
+            run::detach(all, args.output)
+        }
+        Command::Runs(RunsCommand::Resume(args)) => resume::resume(&args, named, cli.as_run),
         Command::Check { script, dir, strict, output } => check::check(&script, &dir, strict, named, output),
         Command::Workflows { dir, output } => workflows::list(&dir, named, output),
         Command::Call(args) => call::call(&args, named),
@@ -101,6 +107,7 @@ impl Command {
                 | RunsCommand::Export { output, .. }
                 | RunsCommand::Apply { output, .. },
             ) => *output,
+            Self::Runs(RunsCommand::Resume(args)) => args.output,
             Self::Audit(AuditCommand::Verify { output, .. }) => *output,
             Self::Policy(PolicyCommand::Check { output, .. } | PolicyCommand::Show { output, .. }) => *output,
             Self::Policy(PolicyCommand::Explain(args)) => args.output,

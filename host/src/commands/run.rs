@@ -1,16 +1,18 @@
 //! `vespiary run`: a workflow from its file to its report.
 //!
-//! `--json`: `{schema: "vespiary.run/1", run, status, title, script, dir, duration_ms, agents, agents_failed, calls, tokens, usd,
+//! `--json`: `{schema: "vespiary.run/1", run, status, title, script, dir, duration_ms, agents, agents_failed, calls, reused, resumes, tokens, usd,
 //! claims, findings, failures, error, report, changes, value}`. `changes` is `null` or `{applied, digest, paths, conflicts}`: what isolated agents
 //! changed. `findings` counts by severity, with `refuted`, `not_examined` and `malformed`, and is
 //! `null` when the script returned something else; `report` holds the paths of the three files, or is `null`.
 
-use super::{apply, complain, print_json, print_out};
+use super::{apply, complain, plan, print_json, print_out};
 use crate::approve::Quietly;
+use crate::catalog::Shelf;
 use crate::cli::{Output, RunArgs};
 use crate::detach::{self, Detached};
 use crate::disk;
 use crate::exit::{Exit, Trouble};
+use crate::foresee::Questions;
 use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
@@ -20,12 +22,12 @@ use crate::report::record::Record;
 use crate::report::write::{self, Written};
 use crate::report::{Answer, Component, Report, by_severity, count, duration, error_text, spent, thousands, what};
 use crate::terminal::{Style, clipped, line, plain};
-use crate::wiring::{self, Host};
+use crate::wiring::{self, Before, Host};
 use crate::workflows::{Script, Shelves};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::excerpt::excerpt;
@@ -40,7 +42,9 @@ use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::pattern::ToolPattern;
 use vespiary_kernel::principal::{Run, RunLimits};
+use vespiary_kernel::reuse::Doubt;
 use vespiary_kernel::script::{ErrorKind, Verdict};
+use vespiary_ledger::ledger::Ledger;
 
 /// Start the same command once more, to go on without this terminal.
 pub(super) fn detach(args: Vec<OsString>, output: Output) -> Result<Exit, Trouble> {
@@ -64,15 +68,106 @@ pub(super) fn detach(args: Vec<OsString>, output: Output) -> Result<Exit, Troubl
     Ok(Exit::Done)
 }
 
+/// What a run goes on from.
+#[derive(Debug)]
+pub(super) struct Onward {
+    /// The runs before it, the nearest first.
+    pub(super) runs: Vec<RunId>,
+    /// Their script, or the one in its place.
+    pub(super) script: Script,
+    /// The script's arguments.
+    pub(super) args: Json,
+    /// What to do about effects that may have been had.
+    pub(super) doubt: Doubt,
+    /// Only say what would run.
+    pub(super) plan: bool,
+}
+
+/// What a run is started with, as its record keeps it for whoever goes on with it. Paths are absolute.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Started {
+    pub(super) agents: u32,
+    pub(super) tokens: Option<u64>,
+    pub(super) usd_micros: Option<u64>,
+    pub(super) provider: Option<String>,
+    pub(super) allow: Vec<Capability>,
+    pub(super) deny: Vec<Capability>,
+    pub(super) ask: Vec<Capability>,
+    pub(super) only: bool,
+    pub(super) plugins: Vec<PathBuf>,
+    pub(super) policy: Option<PathBuf>,
+    pub(super) out: PathBuf,
+}
+
+impl Default for Started {
+    fn default() -> Self {
+        Self {
+            agents: 1_000,
+            tokens: None,
+            usd_micros: None,
+            provider: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            ask: Vec::new(),
+            only: false,
+            plugins: Vec::new(),
+            policy: None,
+            out: "vespiary-report".into(),
+        }
+    }
+}
+
+impl Started {
+    fn with(args: &RunArgs, policy: Option<&Path>) -> Self {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let given = &args.permissions;
+        Self {
+            agents: args.agents,
+            tokens: args.tokens,
+            usd_micros: args.usd,
+            provider: args.provider.as_ref().map(|provider| provider.absolute().to_string()),
+            allow: given.allow.clone(),
+            deny: given.deny.clone(),
+            ask: given.ask.clone(),
+            only: given.only,
+            plugins: given.plugin.iter().map(|path| absolute(path)).collect(),
+            policy: policy.map(absolute),
+            out: absolute(&args.out),
+        }
+    }
+}
+
 /// `as_run`: this is the process of a detached run, and that is its id.
-pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) -> Result<Exit, Trouble> {
+pub(super) fn run(
+    args: &RunArgs,
+    policy: Option<&Path>,
+    as_run: Option<RunId>,
+    onward: Option<Onward>,
+) -> Result<Exit, Trouble> {
     if as_run.is_some() {
         detach::leave_terminal()?;
     }
-    let script_args = script_args(args)?;
     let root = wiring::project(&args.dir)?;
     let home = Home::locate()?;
-    let script = Shelves::of(&root, &home).find(&args.script)?;
+    // Held to the end: nobody else goes on with the same run meanwhile.
+    let lease = match onward.as_ref().and_then(|onward| onward.runs.first()) {
+        Some(before) => Some(Live::begin(&home, before)?),
+        None => None,
+    };
+    let plan = onward.as_ref().is_some_and(|onward| onward.plan);
+    let over = (!args.fresh).then(|| root.clone());
+    let foresee = plan.then(Arc::<Questions>::default);
+    let (script, script_args, before) = match onward {
+        None => {
+            let script = Shelves::of(&root, &home).find(&args.script)?;
+            (script, script_args(args)?, Before { over, ..Before::default() })
+        }
+        Some(Onward { runs, script, args, doubt, .. }) => {
+            (script, args, Before { resumed: runs, over, doubt: Some(doubt), foresee: foresee.clone() })
+        }
+    };
+    let resumes = before.resumed.first().cloned();
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
     let mut shelf = wiring::shelf(&args.permissions, &rules)?;
     let provider = args.provider.as_ref().map(ProviderSpec::open).transpose()?;
@@ -88,15 +183,14 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
     let defaults = defaults.chain(asked);
     let grant = wiring::grant(&args.permissions, defaults);
     let out_is_new = !args.out.exists();
-    write::prepare(&args.out)?;
+    if !plan {
+        write::prepare(&args.out)?;
+    }
 
     let id = match as_run {
         Some(id) => id,
         None => wiring::new_run_id()?,
     };
-    let spent = Ceiling { tokens_max: args.tokens, usd_micros_max: args.usd, ..Ceiling::default() };
-    let run = RunLimits::default().run.under(&spent);
-    let limits = RunLimits { agents_max: args.agents.into(), run, ..RunLimits::default() };
     let capacity = wiring::capacity_of_fleet();
     // The host is opened before there is a run to display.
     let drawn: Arc<OnceLock<Arc<Display>>> = Arc::default();
@@ -105,22 +199,36 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
         Some(display) => display.quietly()(ask),
         None => ask(),
     });
-    let host = Host::open(&home, shelf, capacity, rules, quietly, provider.map(Models::new))?;
+    let settings = Json::of(&Started::with(args, policy))
+        .map_err(|error| Trouble::failed("the run cannot be recorded", error, "name files by paths that are text"))?;
+    let host = Host::open(&home, shelf, capacity, rules, quietly, provider.map(Models::new), before)?;
+    // What the parts before have cost is part of what all may.
+    let left = |most: Option<u64>, spent: u64| most.map(|most| most.saturating_sub(spent));
+    let spending = Ceiling {
+        tokens_max: left(args.tokens, host.spent.tokens),
+        usd_micros_max: left(args.usd, host.spent.usd_micros),
+        ..Ceiling::default()
+    };
+    let run = RunLimits::default().run.under(&spending);
+    let limits = RunLimits { agents_max: args.agents.into(), run, ..RunLimits::default() };
     let who = host.dispatcher.start(id.clone(), root, grant, limits);
-    let display = (!args.quiet && !args.output.json)
+    let display = (!args.quiet && !args.output.json && !plan)
         .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
-    let settings = Settings {
+    let how = Settings {
         agents_at_once: capacity.agents,
         tools_at_once: capacity.tools,
         worktrees: host.sandbox.worktrees(),
         model,
         budget_tokens: args.tokens,
+        spent_before: host.spent.tokens,
+        planning: plan,
     };
     if script.by_name && display.is_some() {
         eprintln!("{}", line(&format!("{} is {}", script.title, script.path.display())));
     }
     let Script { title, source, path: script, .. } = script;
-    let workflow = Workflow { title, source, args: script_args, version: env!("CARGO_PKG_VERSION").into() };
+    let version = env!("CARGO_PKG_VERSION").into();
+    let workflow = Workflow { title, source, args: script_args, version, settings, resumes };
     let watch: Arc<dyn Watch> = match &display {
         Some(display) => Arc::clone(display) as _,
         None => Arc::new(Unwatched),
@@ -130,7 +238,7 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
     let ended = runtime.block_on(async {
         let stop = Stop::default();
         let listening = tokio::spawn(listen(stop.clone(), Arc::clone(&live)));
-        let ended = drive(&host.dispatcher, &who, &engine, &workflow, settings, watch, &stop).await;
+        let ended = drive(&host.dispatcher, &who, &engine, &workflow, how, watch, &stop).await;
         listening.abort();
         ended
     });
@@ -138,7 +246,17 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
     if let Some(display) = &display {
         display.finish();
     }
-    let recorded = host.ledger.close();
+    // The last to close the ledger's file is the one who wrote it, and folds its log in; so whoever reads it goes first.
+    let Host { dispatcher, ledger, shelf, .. } = host;
+    drop(dispatcher);
+    let recorded = ledger.close();
+    drop(lease);
+    if let Some(questions) = foresee {
+        return match ended.status {
+            RunStatus::Failed => Err(failure(&script, &workflow.source, &ended)),
+            _ => plan::show(&ended, questions.take(), args.output),
+        };
+    }
 
     // A script that never began has nothing to report on.
     if ended.calls <= 1
@@ -149,7 +267,7 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
         }
         return Err(failure(&script, &workflow.source, &ended));
     }
-    let report = report(&host, &id, &ended);
+    let report = report(&ledger, &shelf, &id, &ended);
     let written = write::write(&report, &args.out)?;
     let exit = match (recorded, ended.status) {
         (Err(error), _) => Err(error.into()),
@@ -208,9 +326,9 @@ async fn listen(stop: Stop, live: Arc<Live>) {
 }
 
 /// What the ledger tells of the run, or, where it can no longer be read, what the driver does.
-fn report(host: &Host, id: &RunId, ended: &RunReport) -> Report {
+fn report(ledger: &Ledger, shelf: &Shelf, id: &RunId, ended: &RunReport) -> Report {
     let mut folding = Record::fold(id.clone());
-    let read = host.ledger.reader().and_then(|reader| {
+    let read = ledger.reader().and_then(|reader| {
         for event in reader.events(id)? {
             let event = event?;
             folding.add(u64::try_from(event.time_us).unwrap_or(0), event.event);
@@ -227,7 +345,7 @@ fn report(host: &Host, id: &RunId, ended: &RunReport) -> Report {
     (record.status, record.error) = (ended.status, ended.error.clone());
     let components = record.components.iter().map(|((name, digest), calls)| Component {
         name: name.clone(),
-        version: host.shelf.entry(name).map(|entry| entry.plugin.version.clone()).unwrap_or_default(),
+        version: shelf.entry(name).map(|entry| entry.plugin.version.clone()).unwrap_or_default(),
         digest: digest.to_string(),
         calls: *calls,
     });
@@ -249,6 +367,10 @@ fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Optio
         count(report.record.agents.len() as u64, "agent"),
         count(ended.calls, "call"),
     );
+    if ended.reused > 0 {
+        let known = format!("{} answered by finished work of earlier runs", count(ended.reused, "request"));
+        out.push_str(&format!("{}\n", style.dim(&known)));
+    }
     out.extend(spent(&report.record.models).map(|line| line + "\n"));
     if !report.record.claims.is_empty() {
         let of = |verdict| thousands(report.record.claims_of(verdict));
@@ -336,6 +458,8 @@ struct Shape<'a> {
     agents: u64,
     agents_failed: u64,
     calls: u64,
+    reused: u64,
+    resumes: Option<&'a RunId>,
     tokens: u64,
     usd: f64,
     claims: Value,
@@ -382,6 +506,8 @@ impl<'a> Shape<'a> {
             agents: report.record.agents.len() as u64,
             agents_failed: ended.agents_failed,
             calls: ended.calls,
+            reused: ended.reused,
+            resumes: report.record.resumes.as_ref(),
             tokens: report.record.models.input_tokens + report.record.models.output_tokens,
             usd: report.record.models.usd_micros as f64 / 1e6,
             claims: serde_json::json!({

@@ -178,6 +178,8 @@ fn as_json(
     shape["schema"] = "vespiary.run-record/1".into();
     shape["dir"] = record.root.clone().into();
     shape["grant"] = record.grant.clone().into();
+    shape["reused"] = record.reused.into();
+    shape["resumes"] = record.resumes.as_ref().map(ToString::to_string).into();
     shape["script"] = record.script.map(|digest| digest.to_string()).into();
     shape["error"] = record.error.as_ref().map(error_text).into();
     shape["changes"] = record
@@ -236,6 +238,12 @@ fn as_text(run: &RunSummary, record: &Record) -> String {
     let failed = |n: u64| if n == 0 { String::new() } else { style.red(&format!(", {} failed", thousands(n))) };
     say("agents", format!("{}{}", thousands(run.tally.agents), failed(run.tally.agents_failed)));
     say("calls", format!("{}{}", thousands(run.tally.calls), failed(run.tally.calls_failed)));
+    if let Some(before) = &record.resumes {
+        say("resumes", before.to_string());
+    }
+    if record.reused > 0 {
+        say("reused", format!("{} answered by finished work of earlier runs", count(record.reused, "request")));
+    }
     if let Some(error) = &record.error {
         say("error", line(&error_text(error)).into_owned());
     }

@@ -2,6 +2,7 @@
 //! a workflow before it costs anything, and for tests; nothing it says means anything.
 
 use serde_json::{Map, Value};
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 use vespiary_fleet::provider::{ModelAnswer, ModelRequest, Price, Provider, ProviderError};
@@ -66,6 +67,14 @@ impl FromStr for MockSettings {
             }
         }
         Ok(settings)
+    }
+}
+
+impl fmt::Display for MockSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, latency_ms, fail, refuse, tokens, price_in, price_out } = self;
+        write!(f, "seed={seed},latency-ms={latency_ms},fail={fail},refuse={refuse},tokens={tokens},")?;
+        write!(f, "price-in={price_in},price-out={price_out}")
     }
 }
 

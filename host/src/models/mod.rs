@@ -7,6 +7,7 @@ pub mod scripted;
 use crate::exit::Trouble;
 use mock::{Mock, MockSettings};
 use scripted::Scripted;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -43,7 +44,24 @@ impl FromStr for ProviderSpec {
     }
 }
 
+impl fmt::Display for ProviderSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mock(settings) => write!(f, "mock:{settings}"),
+            Self::Scripted(file) => write!(f, "scripted:{}", file.display()),
+        }
+    }
+}
+
 impl ProviderSpec {
+    /// The same, whatever directory it is read in.
+    pub fn absolute(&self) -> Self {
+        match self {
+            Self::Scripted(file) => Self::Scripted(std::path::absolute(file).unwrap_or_else(|_| file.clone())),
+            Self::Mock(_) => self.clone(),
+        }
+    }
+
     /// The provider, ready to be asked.
     pub fn open(&self) -> Result<Arc<dyn Provider>, Trouble> {
         Ok(match self {
@@ -70,6 +88,9 @@ mod tests {
         assert_eq!("scripted:a/b.jsonl".parse(), Ok(ProviderSpec::Scripted("a/b.jsonl".into())));
         let ProviderSpec::Mock(settings) = "mock:seed=7,fail=0.25,price-out=15".parse().unwrap() else { panic!() };
         assert_eq!((settings.seed, settings.fail, settings.price_out), (7, 0.25, 15.0));
+        for spec in [ProviderSpec::Mock(settings), ProviderSpec::Scripted("a/b.jsonl".into()).absolute()] {
+            assert_eq!(spec.to_string().parse(), Ok(spec));
+        }
         for (text, why) in [
             ("", "names no provider"),
             ("anthropic", "names no provider"),

@@ -203,6 +203,12 @@ fn how(report: &Report, out: &mut String) -> fmt::Result {
         writeln!(out, "- script `sha256:{script}`")?;
     }
     writeln!(out, "- arguments {}", code(record.args.as_str()))?;
+    if let Some(before) = &record.resumes {
+        writeln!(out, "- goes on from run `{before}`")?;
+    }
+    if record.reused > 0 {
+        writeln!(out, "- {} answered by finished work of earlier runs", count(record.reused, "request"))?;
+    }
     let grant: Vec<_> = record.grant.iter().map(|capability| code(capability)).collect();
     writeln!(out, "- granted {}\n", if grant.is_empty() { "nothing".to_owned() } else { grant.join(" ") })?;
     writeln!(out, "| component | version | calls | sha256 |\n|---|---|---:|---|")?;

@@ -28,6 +28,10 @@ pub struct Record {
     pub root: String,
     /// What the person granted, one capability each.
     pub grant: Vec<String>,
+    /// The run that it went on from.
+    pub resumes: Option<RunId>,
+    /// Calls that were answered by finished ones; nothing ran for them.
+    pub reused: u64,
     /// Microseconds since 1970 UTC.
     pub started_us: u64,
     /// The same; the last event's while the run has not ended.
@@ -156,6 +160,8 @@ impl Record {
             args: Json::null(),
             root: String::new(),
             grant: Vec::new(),
+            resumes: None,
+            reused: 0,
             started_us: 0,
             ended_us: 0,
             status: RunStatus::Running,
@@ -240,6 +246,7 @@ impl Folding {
                 record.phases.push(Phase { title, from_us: at, to_us: at });
             }
             Event::Log { text } if record.log.len() < LOG_LINES_MAX => record.log.push(text),
+            Event::RunPrepared { resumes, .. } => record.resumes = resumes,
             Event::Log { .. } | Event::CallAdmitted { .. } | Event::AgentChanged { .. } => {}
             Event::ChangesMerged { files, conflicting, .. } => {
                 record.changed = Some(ChangeCount { files, conflicting });
@@ -259,7 +266,10 @@ impl Folding {
                 }
             }
             Event::CallIntended { call, agent, tool, .. } => self.intend(call, agent, tool),
-            Event::CallEnded { call, component, failure, usage, .. } => {
+            Event::CallEnded { call, component, failure, usage, key, reused, .. } => {
+                // What stood for it ran in another run; what it had called itself has no key.
+                let component = component.filter(|_| reused.is_none());
+                self.record.reused += u64::from(reused.is_some() && key.is_some());
                 self.record.models.add(&usage, failure.is_some());
                 self.end(call, component, failure.is_some(), usage.wall_us);
             }
@@ -345,6 +355,8 @@ pub(super) mod tests {
             failure,
             usage: Usage { wall_us: 1_000, ..Usage::default() },
             artifacts: vec![],
+            key: None,
+            reused: None,
         };
         folding.add(t0 + 1_000, Event::Phase { title: "list".into() });
         folding.add(t0 + 2_000, intend(1, 0, "files.list"));
@@ -363,6 +375,7 @@ pub(super) mod tests {
                     phase: Some("scan".into()),
                     agent_type: "secrets".into(),
                     grant: Grant::none(),
+                    isolated: false,
                 },
             );
             folding.add(t0 + 10_100 + call, intend(call, agent, "secrets.run"));

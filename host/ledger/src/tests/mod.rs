@@ -65,6 +65,8 @@ fn call_ended(call: u64, value: Result<Json, Failure>, artifacts: Vec<Artifact>)
         failure,
         usage,
         artifacts,
+        key: None,
+        reused: None,
     }
 }
 
@@ -95,6 +97,7 @@ fn example(ledger: &Ledger, run: &str) {
             phase: Some("scan".into()),
             agent_type: "secrets".into(),
             grant: Grant::none(),
+            isolated: false,
         },
         intended(1, long.clone()),
         call_ended(1, Ok(long), vec![artifact(b"left behind")]),

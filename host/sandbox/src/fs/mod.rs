@@ -32,3 +32,4 @@ mod verbs;
 mod tests;
 
 pub(crate) use handle::{Files, Granted, Preopen};
+pub(crate) use verbs::shown_entries;

@@ -179,7 +179,7 @@ impl Seen {
 }
 
 /// The digest of names and kinds, whatever order they came in.
-fn listing_digest(entries: &[Entry]) -> ContentDigest {
+pub(crate) fn listing_digest(entries: &[Entry]) -> ContentDigest {
     use std::os::unix::ffi::OsStrExt;
     let mut sorted: Vec<_> = entries.iter().map(|entry| (entry.name.as_bytes(), entry.kind)).collect();
     sorted.sort_unstable();
@@ -198,7 +198,7 @@ fn listing_digest(entries: &[Entry]) -> ContentDigest {
 }
 
 /// Length and digest of a whole file; no digest where it is too long to be hashed for a part.
-fn hash_file(file: &File) -> io::Result<(u64, Option<ContentDigest>)> {
+pub(crate) fn hash_file(file: &File) -> io::Result<(u64, Option<ContentDigest>)> {
     let bytes = file.metadata()?.len();
     if bytes > HASH_BYTES_MAX {
         return Ok((bytes, None));

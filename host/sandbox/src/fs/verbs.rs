@@ -43,17 +43,7 @@ impl Files {
     /// The entries of a directory that the cell may see.
     pub(crate) fn list(&mut self, dir: &DirHandle) -> io::Result<Vec<Entry>> {
         let (tree, path) = (&dir.tree, &*dir.path);
-        let sight = tree.look(path)?;
-        let mut entries = self.seen.absent_if_missing(&tree.rules, path, tree.backing.list(path))?;
-        let mut place = if path == "." { String::new() } else { format!("{path}/") };
-        let stem = place.len();
-        entries.retain(|entry| {
-            // A name that is not UTF-8 can be granted by no rule of its own; where everything is shown, so is its trouble.
-            let Some(name) = entry.name.to_str() else { return sight >= Sight::Read };
-            place.truncate(stem);
-            place.push_str(name);
-            shown(tree.rules.sight(&place), entry.kind).is_ok()
-        });
+        let entries = self.seen.absent_if_missing(&tree.rules, path, shown_entries(tree, path))?;
         self.seen.listed(&tree.rules, path, &entries);
         Ok(entries)
     }
@@ -246,6 +236,22 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// The entries of the directory at `path` that are shown under the rules of `tree`.
+pub(crate) fn shown_entries(tree: &Tree, path: &str) -> io::Result<Vec<Entry>> {
+    let sight = tree.look(path)?;
+    let mut entries = tree.backing.list(path)?;
+    let mut place = if path == "." { String::new() } else { format!("{path}/") };
+    let stem = place.len();
+    entries.retain(|entry| {
+        // A name that is not UTF-8 can be granted by no rule of its own; where everything is shown, so is its trouble.
+        let Some(name) = entry.name.to_str() else { return sight >= Sight::Read };
+        place.truncate(stem);
+        place.push_str(name);
+        shown(tree.rules.sight(&place), entry.kind).is_ok()
+    });
+    Ok(entries)
 }
 
 /// Whether something of this kind is shown at a place of this sight; only directories are a passage.
