@@ -61,8 +61,8 @@ pub struct Host {
 pub struct Before {
     /// The runs it goes on from, the nearest first.
     pub resumed: Vec<RunId>,
-    /// The project whose earlier workflows may answer what is sure to come out the same.
-    pub over: Option<PathBuf>,
+    /// The project, and the workflow, whose earlier runs may answer what is sure to come out the same.
+    pub over: Option<(PathBuf, String)>,
     /// What to do about effects that may have been had.
     pub doubt: Option<Doubt>,
     /// Run nothing, record nothing, and keep here what would be asked.
@@ -77,7 +77,9 @@ impl Before {
         let reader = ledger.reader()?;
         let earlier = match &self.over {
             None => Vec::new(),
-            Some(root) => reader.workflows_over(&root.display().to_string(), EARLIER_MAX, EARLIER_LOOKED_AT)?,
+            Some((root, title)) => {
+                reader.workflows_over(&root.display().to_string(), title, EARLIER_MAX, EARLIER_LOOKED_AT)?
+            }
         };
         let doubt = self.doubt.unwrap_or(Doubt::Ask);
         let all = Recollection::read(reader, &self.resumed, &earlier, doubt)?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vespiary_kernel::call::{Artifact, Failure};
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::change::{ChangeSet, Node};
-use vespiary_kernel::event::{Event, Payload};
+use vespiary_kernel::event::{Event, Payload, RunStatus};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{AgentId, CallId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
@@ -451,17 +451,33 @@ impl Reader {
         Ok(latest)
     }
 
-    /// The latest `most` workflows over the project at `root`, newest first.
-    pub fn workflows_over(&self, root: &str, most: usize, look_at: usize) -> Result<Vec<RunId>, LedgerError> {
+    /// The runs over the project at `root`, newest first, in which a new one of the workflow `title` may find its answers: those of
+    /// the same workflow up to one that completed, since its record has all that it asked for, and of others the last that did.
+    /// At most `most`, among the latest `look_at`.
+    pub fn workflows_over(
+        &self,
+        root: &str,
+        title: &str,
+        most: usize,
+        look_at: usize,
+    ) -> Result<Vec<RunId>, LedgerError> {
         let mut found = Vec::new();
+        let mut whole = HashSet::new();
         for run in self.runs(look_at)? {
-            if found.len() == most {
-                break;
+            let completed = run.status == RunStatus::Completed;
+            if whole.contains(&run.title) || (!completed && run.title != title) {
+                continue;
             }
             let over =
                 |event: &Event| matches!(event, Event::RunStarted { root: of, script: Some(_), .. } if of == root);
             if self.opening(&run.id)?.first().is_some_and(over) {
                 found.push(run.id);
+                if completed {
+                    whole.insert(run.title);
+                }
+            }
+            if found.len() == most {
+                break;
             }
         }
         Ok(found)

@@ -169,12 +169,12 @@ pub(crate) fn open_writer(path: &Path, busy_max: Duration) -> Result<Connection,
 
 /// Open for reading only; the file must exist.
 pub(crate) fn open_reader(path: &Path, busy_max: Duration) -> Result<Connection, LedgerError> {
+    let missing = || {
+        let what = format!("there is no ledger at {}", path.display());
+        LedgerError::new(FaultKind::Missing, what, "run something first: the first run creates it")
+    };
     if !path.try_exists().map_err(|e| LedgerError::io(path, "look for", e))? {
-        return Err(LedgerError::new(
-            FaultKind::Missing,
-            format!("there is no ledger at {}", path.display()),
-            "run something first: the first run creates it",
-        ));
+        return Err(missing());
     }
     refuse_foreign(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -182,14 +182,16 @@ pub(crate) fn open_reader(path: &Path, busy_max: Duration) -> Result<Connection,
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
     connection.busy_timeout(busy_max).map_err(fault)?;
     connection.pragma_update(None, "trusted_schema", "off").map_err(fault)?;
-    if schema_version(&connection, path)? < MIGRATIONS.len() {
-        return Err(LedgerError::new(
+    match schema_version(&connection, path)? {
+        // Somebody has made the file and nothing in it yet, or died over that.
+        0 => Err(missing()),
+        version if version < MIGRATIONS.len() => Err(LedgerError::new(
             FaultKind::Other,
             format!("the ledger {} has an older schema", path.display()),
             "start any run once: opening it for writing brings it up to date",
-        ));
+        )),
+        _ => Ok(connection),
     }
-    Ok(connection)
 }
 
 /// SQLite would create the file readable for everybody the umask lets in; its `-wal` and `-shm` files copy these modes.

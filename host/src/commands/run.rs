@@ -156,14 +156,16 @@ pub(super) fn run(
         None => None,
     };
     let plan = onward.as_ref().is_some_and(|onward| onward.plan);
-    let over = (!args.fresh).then(|| root.clone());
+    let over = |script: &Script| (!args.fresh).then(|| (root.clone(), script.title.clone()));
     let foresee = plan.then(Arc::<Questions>::default);
     let (script, script_args, before) = match onward {
         None => {
             let script = Shelves::of(&root, &home).find(&args.script)?;
+            let over = over(&script);
             (script, script_args(args)?, Before { over, ..Before::default() })
         }
         Some(Onward { runs, script, args, doubt, .. }) => {
+            let over = over(&script);
             (script, args, Before { resumed: runs, over, doubt: Some(doubt), foresee: foresee.clone() })
         }
     };
