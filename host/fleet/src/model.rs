@@ -32,6 +32,11 @@ const REPAIRS_MAX: u32 = 2;
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait that is still waited.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Requests in a row that fail for now, of any agents, before no more are made for a while: a provider that is down is not
+/// asked a thousand times more, and agents do not wait for it.
+const FAILURES_IN_A_ROW_MAX: u32 = 16;
+/// How long that is. Then one request is made, and what comes of it decides.
+const PAUSE: Duration = Duration::from_secs(30);
 /// How much of an answer that could not be used is kept in the log, bytes.
 const SALVAGED_BYTES_MAX: usize = 16 << 10;
 
@@ -40,6 +45,55 @@ const SALVAGED_BYTES_MAX: usize = 16 << 10;
 pub struct Models {
     provider: Arc<dyn Provider>,
     under_way: Arc<UnderWay>,
+    breaker: Arc<Breaker>,
+}
+
+/// A circuit breaker: whether the provider is worth asking.
+#[derive(Debug, Default)]
+struct Breaker(std::sync::Mutex<Circuit>);
+
+#[derive(Debug, Default)]
+struct Circuit {
+    failures: u32,
+    /// Until then nobody asks.
+    open_until: Option<Instant>,
+    why: String,
+}
+
+impl Breaker {
+    /// Why not to ask now. Once the pause is over one request may be made, and the next only after another.
+    fn refuses(&self) -> Option<String> {
+        let mut circuit = self.circuit();
+        let until = circuit.open_until?;
+        let now = Instant::now();
+        if now >= until {
+            circuit.open_until = Some(now + PAUSE);
+            return None;
+        }
+        let (failures, seconds) = (circuit.failures, (until - now).as_secs() + 1);
+        Some(format!(
+            "{failures} requests in a row failed, the last with: {}; the provider is not asked for another {seconds} s",
+            circuit.why
+        ))
+    }
+
+    fn answered(&self) {
+        *self.circuit() = Circuit::default();
+    }
+
+    fn failed(&self, why: &str) {
+        let mut circuit = self.circuit();
+        circuit.failures = circuit.failures.saturating_add(1);
+        why.clone_into(&mut circuit.why);
+        if circuit.failures >= FAILURES_IN_A_ROW_MAX {
+            circuit.open_until = Some(Instant::now() + PAUSE);
+        }
+    }
+
+    fn circuit(&self) -> std::sync::MutexGuard<'_, Circuit> {
+        // Whoever panicked holding it had written one of its fields; any of them is a sound state.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// Requests that hold more than they may come to use.
@@ -77,7 +131,7 @@ impl std::fmt::Debug for Models {
 impl Models {
     /// One provider.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self { provider, under_way: Arc::default() }
+        Self { provider, under_way: Arc::default(), breaker: Arc::default() }
     }
 
     async fn answer(&self, admitted: &Admitted, log: &mut Vec<LogLine>) -> Result<Json, Failure> {
@@ -140,6 +194,9 @@ impl Models {
     ) -> Result<ModelAnswer, Failure> {
         let mut backoff = BACKOFF;
         for attempt in 1.. {
+            if let Some(why) = self.breaker.refuses() {
+                return Err(Failure::Failed(why));
+            }
             let (counted, held) = match timeout_at(deadline, self.hold(request, account)).await {
                 Err(_) => return Err(late(quota)),
                 Ok(held) => held?,
@@ -148,15 +205,21 @@ impl Models {
             let (why, after) = match asked {
                 Err(_) => return Err(late(quota)),
                 Ok(Ok(answer)) => {
+                    self.breaker.answered();
                     held.settle(&answer, self.provider.price(&request.model)).map_err(Failure::Limit)?;
                     return Ok(answer);
                 }
-                Ok(Err(error @ ProviderError::Permanent(_))) => return Err(Failure::Failed(error.to_string())),
+                Ok(Err(error @ ProviderError::Permanent(_))) => {
+                    // It did answer.
+                    self.breaker.answered();
+                    return Err(Failure::Failed(error.to_string()));
+                }
                 Ok(Err(error)) => match &error {
                     ProviderError::Temporary { retry_after, .. } => (error.to_string(), *retry_after),
                     ProviderError::Permanent(_) => (error.to_string(), None),
                 },
             };
+            self.breaker.failed(&why);
             // A request that failed costs nothing: the hold goes back before the wait.
             drop(held);
             drop(counted);
@@ -502,6 +565,33 @@ mod tests {
         let who = refuses.who(Limits::NONE, ASKS);
         assert!(matches!(refuses.ask(&who, "p", None).await.ending, Ending::Failed(Failure::Failed(_))));
         assert_eq!((refuses.fake.asked.lock().unwrap().len(), who.account().used(Resource::Tokens)), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_is_down_is_left_alone_and_tried_again_later() {
+        let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let is_up = Arc::clone(&up);
+        let rig = rig(move |_| match is_up.load(Ordering::SeqCst) {
+            true => Ok(ModelAnswer { text: "fine".into(), input_tokens: 1, output_tokens: 1 }),
+            false => Err(ProviderError::Temporary { why: "overloaded".into(), retry_after: None }),
+        });
+        let who = rig.who(Limits::NONE, ASKS);
+        let asked = || rig.fake.asked.lock().unwrap().len();
+        for _ in 0..FAILURES_IN_A_ROW_MAX / ATTEMPTS_MAX {
+            rig.ask(&who, "x", None).await.into_result().unwrap_err();
+        }
+        assert_eq!(asked(), FAILURES_IN_A_ROW_MAX as usize);
+        let refused = rig.ask(&who, "x", None).await.into_result().unwrap_err().to_string();
+        assert!(refused.contains("16 requests in a row failed") && refused.contains("overloaded"), "{refused}");
+        assert_eq!(asked(), FAILURES_IN_A_ROW_MAX as usize, "nobody asked");
+        sleep(PAUSE).await;
+        rig.ask(&who, "x", None).await.into_result().unwrap_err();
+        assert_eq!(asked(), FAILURES_IN_A_ROW_MAX as usize + 1, "one looked whether it was back, and it was not");
+        up.store(true, Ordering::SeqCst);
+        sleep(PAUSE).await;
+        for _ in 0..3 {
+            rig.ask(&who, "x", None).await.into_result().unwrap();
+        }
     }
 
     #[tokio::test]

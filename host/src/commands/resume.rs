@@ -64,6 +64,7 @@ pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<Ru
             plugin: started.plugins,
         },
         agents: started.agents,
+        at_once: started.at_once,
         output: args.output,
         quiet: args.quiet,
         detach: args.detach,

@@ -1,7 +1,8 @@
 //! `vespiary run`: a workflow from its file to its report.
 //!
 //! `--json`: `{schema: "vespiary.run/1", run, status, title, script, dir, duration_ms, agents, agents_failed, calls, reused, resumes, tokens, usd,
-//! claims, findings, failures, error, report, changes, value}`. `changes` is `null` or `{applied, digest, paths, conflicts}`: what isolated agents
+//! claims, coverage, findings, failures, error, report, changes, value}`. `coverage` is `null` or `{files, unread, partial, named}`: the files that no
+//! agent read. `changes` is `null` or `{applied, digest, paths, conflicts}`: what isolated agents
 //! changed. `findings` counts by severity, with `refuted`, `not_examined` and `malformed`, and is
 //! `null` when the script returned something else; `report` holds the paths of the three files, or is `null`.
 
@@ -17,6 +18,7 @@ use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
 use crate::progress::{Calls, Display};
+use crate::report::coverage::Reading;
 use crate::report::findings::Severity;
 use crate::report::record::Record;
 use crate::report::write::{self, Written};
@@ -26,6 +28,7 @@ use crate::wiring::{self, Before, Host};
 use crate::workflows::{Script, Shelves};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -37,11 +40,11 @@ use vespiary_fleet::watch::{Unwatched, Watch};
 use vespiary_kernel::account::Ceiling;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::capability::Capability;
-use vespiary_kernel::event::{RunError, RunStatus};
+use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::pattern::ToolPattern;
-use vespiary_kernel::principal::{Run, RunLimits};
+use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::reuse::Doubt;
 use vespiary_kernel::script::{ErrorKind, Verdict};
 use vespiary_ledger::ledger::Ledger;
@@ -88,6 +91,7 @@ pub(super) struct Onward {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Started {
     pub(super) agents: u32,
+    pub(super) at_once: Option<u32>,
     pub(super) tokens: Option<u64>,
     pub(super) usd_micros: Option<u64>,
     pub(super) provider: Option<String>,
@@ -104,6 +108,7 @@ impl Default for Started {
     fn default() -> Self {
         Self {
             agents: 1_000,
+            at_once: None,
             tokens: None,
             usd_micros: None,
             provider: None,
@@ -124,6 +129,7 @@ impl Started {
         let given = &args.permissions;
         Self {
             agents: args.agents,
+            at_once: args.at_once,
             tokens: args.tokens,
             usd_micros: args.usd,
             provider: args.provider.as_ref().map(|provider| provider.absolute().to_string()),
@@ -217,7 +223,7 @@ pub(super) fn run(
     let display = (!args.quiet && !args.output.json && !plan)
         .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
     let how = Settings {
-        agents_at_once: capacity.agents,
+        agents_at_once: args.at_once.map_or(capacity.agents, |most| capacity.agents.min(most as usize)),
         tools_at_once: capacity.tools,
         worktrees: host.sandbox.worktrees(),
         model,
@@ -269,7 +275,7 @@ pub(super) fn run(
         }
         return Err(failure(&script, &workflow.source, &ended));
     }
-    let report = report(&ledger, &shelf, &id, &ended);
+    let report = report(&ledger, &shelf, &who, &ended);
     let written = write::write(&report, &args.out)?;
     let exit = match (recorded, ended.status) {
         (Err(error), _) => Err(error.into()),
@@ -328,11 +334,20 @@ async fn listen(stop: Stop, live: Arc<Live>) {
 }
 
 /// What the ledger tells of the run, or, where it can no longer be read, what the driver does.
-fn report(ledger: &Ledger, shelf: &Shelf, id: &RunId, ended: &RunReport) -> Report {
-    let mut folding = Record::fold(id.clone());
+fn report(ledger: &Ledger, shelf: &Shelf, who: &Principal, ended: &RunReport) -> Report {
+    let id = who.run().id();
+    let (mut folding, mut reading) = (Record::fold(id.clone()), Reading::default());
+    let mut asked = HashMap::new();
     let read = ledger.reader().and_then(|reader| {
         for event in reader.events(id)? {
             let event = event?;
+            if let Event::CallIntended { call, agent, .. } = &event.event {
+                asked.insert(*call, *agent);
+            }
+            if let Event::CallEnded { call, .. } = &event.event {
+                let value = |payload: &Payload| reader.value(payload).ok().flatten()?.read().ok();
+                reading.add(&event.event, asked.remove(call), value);
+            }
             folding.add(u64::try_from(event.time_us).unwrap_or(0), event.event);
         }
         Ok(())
@@ -352,7 +367,8 @@ fn report(ledger: &Ledger, shelf: &Shelf, id: &RunId, ended: &RunReport) -> Repo
         calls: *calls,
     });
     let (answer, changed) = (Answer::of(ended.value.as_ref()), ended.changed.clone());
-    Report { components: components.collect(), answer, record, changed }
+    let coverage = reading.coverage(who.run().root(), who.grant());
+    Report { components: components.collect(), answer, record, changed, coverage }
 }
 
 fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Option<&str>) -> String {
@@ -412,6 +428,10 @@ fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Optio
             ));
         }
     }
+    if let Some(coverage) = &report.coverage {
+        let (unread, all) = (thousands(coverage.unread), count(coverage.files, "file"));
+        out.push_str(&style.dim(&format!("{unread} of {all} were read by no agent; the report names them\n")));
+    }
     if ended.agents_failed > 0 {
         out.push_str(&style.red(&format!("{} gave no answer\n", count(ended.agents_failed, "agent"))));
         for failed in ended.failures.iter().take(5) {
@@ -465,6 +485,7 @@ struct Shape<'a> {
     tokens: u64,
     usd: f64,
     claims: Value,
+    coverage: Option<Value>,
     findings: Option<Map<String, Value>>,
     failures: Vec<Value>,
     error: Option<String>,
@@ -516,6 +537,12 @@ impl<'a> Shape<'a> {
                 "verified": report.record.claims_of(Verdict::Verified),
                 "refuted": report.record.claims_of(Verdict::Refuted),
                 "unverified": report.record.claims_of(Verdict::Unverified),
+            }),
+            coverage: report.coverage.as_ref().map(|coverage| {
+                serde_json::json!({
+                    "files": coverage.files, "unread": coverage.unread, "partial": coverage.partial,
+                    "named": coverage.named,
+                })
             }),
             findings,
             failures: failures.collect(),

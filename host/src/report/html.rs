@@ -4,10 +4,12 @@
 
 use super::findings::{Audit, Finding, Judgement, Severity};
 use super::graph::{self, Graph};
+use super::record::Record;
 use super::timeline::{self, Timeline};
 use super::{Answer, Component, Report, count, duration, sides, thousands, timestamp, what};
 use crate::terminal::{line, plain};
 use askama::Template;
+use vespiary_kernel::script::Verdict;
 
 /// Findings drawn; a page of more helps nobody, and all of them are in `findings.sarif`.
 const FINDINGS_MAX: usize = 2_000;
@@ -35,6 +37,8 @@ struct Page {
     value: Option<String>,
     failed: Vec<FailedView>,
     changed: Option<ChangedView>,
+    unread: Option<UnreadView>,
+    claims: Option<ClaimsView>,
     log: Vec<String>,
     timeline: Timeline,
     timeline_width: f64,
@@ -50,6 +54,20 @@ struct ChangedView {
     conflicts: Vec<(&'static str, String, String)>,
     more_conflicts: usize,
     apply: String,
+}
+
+/// What no agent read.
+struct UnreadView {
+    lead: String,
+    paths: Vec<String>,
+    more: u64,
+}
+
+/// What was voted on.
+struct ClaimsView {
+    lead: String,
+    rows: Vec<(&'static str, String)>,
+    more: usize,
 }
 
 /// A number with its name.
@@ -189,6 +207,17 @@ fn page(report: &Report) -> Page {
             more_conflicts: changed.conflicts.len().saturating_sub(ROWS_MAX),
             apply: format!("vespiary runs apply {}", record.id),
         }),
+        unread: report.coverage.as_ref().map(|coverage| UnreadView {
+            lead: format!(
+                "{} of {}{}",
+                thousands(coverage.unread),
+                count(coverage.files, "file"),
+                if coverage.partial { "; the project has more, which were not counted" } else { "" }
+            ),
+            paths: coverage.named.iter().take(ROWS_MAX).map(|path| line(path).into_owned()).collect(),
+            more: coverage.unread.saturating_sub(coverage.named.len().min(ROWS_MAX) as u64),
+        }),
+        claims: (!record.claims.is_empty()).then(|| claims(record)),
         log: record.log.iter().map(|text| line(text).into_owned()).collect(),
         timeline,
         timeline_width: timeline::WIDTH,
@@ -196,6 +225,20 @@ fn page(report: &Report) -> Page {
         graph_width: graph::WIDTH,
         facts,
     }
+}
+
+/// Claims, what was not verified first.
+fn claims(record: &Record) -> ClaimsView {
+    let word = |verdict| match verdict {
+        Verdict::Refuted => "refuted",
+        Verdict::Unverified => "unverified",
+        Verdict::Verified => "verified",
+    };
+    let order = [Verdict::Refuted, Verdict::Unverified, Verdict::Verified];
+    let lead = order.map(|verdict| format!("{} {}", thousands(record.claims_of(verdict)), word(verdict))).join(", ");
+    let sorted = order.iter().flat_map(|of| record.claims.iter().filter(move |claim| claim.verdict == *of));
+    let rows = sorted.take(ROWS_MAX).map(|claim| (word(claim.verdict), line(&claim.text).into_owned())).collect();
+    ClaimsView { lead, rows, more: record.claims.len().saturating_sub(ROWS_MAX) }
 }
 
 /// The one sentence for someone who reads no further.

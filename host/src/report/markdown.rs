@@ -48,6 +48,7 @@ fn document(report: &Report, out: &mut String) -> fmt::Result {
     claims(report, out)?;
     failures(report, out)?;
     changes(report, out)?;
+    coverage(report, out)?;
     how(report, out)
 }
 
@@ -191,6 +192,20 @@ fn changes(report: &Report, out: &mut String) -> fmt::Result {
     }
     if let Some(more) = changed.conflicts.len().checked_sub(SKIPPED_MAX).filter(|more| *more > 0) {
         writeln!(out, "- and {} more in conflict", thousands(more as u64))?;
+    }
+    writeln!(out)
+}
+
+fn coverage(report: &Report, out: &mut String) -> fmt::Result {
+    let Some(coverage) = &report.coverage else { return Ok(()) };
+    let (unread, files) = (thousands(coverage.unread), count(coverage.files, "file"));
+    let more_there = if coverage.partial { "; the project has more, which were not counted" } else { "" };
+    writeln!(out, "## Files that no agent read\n\n{unread} of {files}{more_there}.\n")?;
+    for path in coverage.named.iter().take(SKIPPED_MAX) {
+        writeln!(out, "- {}", code(path))?;
+    }
+    if let Some(more) = coverage.unread.checked_sub(SKIPPED_MAX as u64).filter(|more| *more > 0) {
+        writeln!(out, "- and {} more", thousands(more))?;
     }
     writeln!(out)
 }

@@ -2,6 +2,7 @@
 //! record and from what the script returned. Everything in them came from guests, files and scripts, so each writer escapes
 //! for its own format. Nothing here runs or decides anything.
 
+pub mod coverage;
 pub mod findings;
 pub mod graph;
 pub mod html;
@@ -12,6 +13,7 @@ pub mod sarif;
 pub mod timeline;
 pub mod write;
 
+use coverage::Coverage;
 use findings::{Audit, Severity};
 use record::Record;
 use std::time::{Duration, UNIX_EPOCH};
@@ -32,6 +34,8 @@ pub struct Report {
     pub components: Vec<Component>,
     /// What isolated agents changed; nothing of it is in the project unless it was applied.
     pub changed: Option<Changed>,
+    /// Which files no agent read; none where no agent read any, or where the project is not looked at.
+    pub coverage: Option<Coverage>,
 }
 
 /// A component that ran.
@@ -203,6 +207,12 @@ mod tests {
             answer: Answer::Audit(findings::tests::sample()),
             components: vec![component],
             changed: Some(changed()),
+            coverage: Some(Coverage {
+                files: 9,
+                unread: 2,
+                named: vec!["a<b>".into(), "c\u{1b}".into()],
+                partial: false,
+            }),
         }
     }
 

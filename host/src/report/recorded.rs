@@ -46,7 +46,7 @@ fn report(reader: &Reader, run: &RunId) -> Result<Report, Trouble> {
         digest: digest.to_string(),
         calls: *calls,
     });
-    Ok(Report { components: components.collect(), answer: Answer::of(value.as_ref()), changed, record })
+    Ok(Report { components: components.collect(), answer: Answer::of(value.as_ref()), changed, record, coverage: None })
 }
 
 fn read<T: serde::de::DeserializeOwned>(reader: &Reader, run: &RunId, payload: &Payload) -> Result<T, Trouble> {

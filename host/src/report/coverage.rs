@@ -1,0 +1,138 @@
+//! Which files of the project no agent read: what a report on a project says nothing about. What agents read is in the record; what
+//! there is to read is looked up when the run ends, under the grant of the run. Names only; no file is opened.
+
+use ignore::WalkBuilder;
+use std::collections::HashSet;
+use std::path::Path;
+use vespiary_kernel::event::{Event, Payload};
+use vespiary_kernel::grant::Grant;
+use vespiary_kernel::ids::AgentId;
+use vespiary_kernel::observed::{Observed, ReadSet};
+use vespiary_kernel::scope::Scope;
+use vespiary_kernel::sight::Sight;
+
+/// Entries that are looked at; a tree with more is not counted to its end.
+const ENTRIES_MAX: usize = 500_000;
+
+/// Unread files that are kept by name.
+pub const NAMED_MAX: usize = 1_000;
+
+/// How much of a project agents read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Files that could be read under the run's grant and that version control does not ignore.
+    pub files: u64,
+    /// Of these, those that no agent read any part of.
+    pub unread: u64,
+    /// The first of those, sorted.
+    pub named: Vec<String>,
+    /// Whether the tree was too large to be counted to its end.
+    pub partial: bool,
+}
+
+/// What agents read, gathered from a run's events.
+#[derive(Debug, Default)]
+pub struct Reading(HashSet<String>);
+
+impl Reading {
+    /// One more event; `value` finds what was moved out of it.
+    pub fn add(&mut self, event: &Event, agent_of: Option<AgentId>, value: impl FnOnce(&Payload) -> Option<ReadSet>) {
+        let Event::CallEnded { reads: Some(reads), .. } = event else { return };
+        if agent_of.is_none_or(|agent| agent == AgentId::ROOT) {
+            return;
+        }
+        let seen = value(reads).unwrap_or_default().observations.into_iter();
+        self.0.extend(seen.filter(|one| matches!(one.state, Observed::File { read: true, .. })).map(|one| one.path));
+    }
+
+    /// What of the project at `root` they did not read. None where no agent read anything, or nothing was granted.
+    pub fn coverage(self, root: &Path, grant: &Grant) -> Option<Coverage> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let rules = Scope::whole(grant.clone()).rules(None);
+        let walk = WalkBuilder::new(root)
+            .hidden(false)
+            .require_git(false)
+            .parents(false)
+            .git_global(false)
+            .follow_links(false)
+            .sort_by_file_name(Ord::cmp)
+            .filter_entry(|entry| entry.file_name() != ".git")
+            .build();
+        let mut found = Coverage { files: 0, unread: 0, named: Vec::new(), partial: false };
+        for (looked_at, entry) in walk.enumerate() {
+            if looked_at == ENTRIES_MAX {
+                found.partial = true;
+                break;
+            }
+            // What cannot be listed could not be read either.
+            let Ok(entry) = entry else { continue };
+            let below = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
+            let (Some(path), true) = (below, entry.file_type().is_some_and(|kind| kind.is_file())) else { continue };
+            if rules.sight(path) < Sight::Read {
+                continue;
+            }
+            found.files += 1;
+            if !self.0.contains(path) {
+                found.unread += 1;
+                if found.named.len() < NAMED_MAX {
+                    found.named.push(path.to_owned());
+                }
+            }
+        }
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vespiary_kernel::call::Usage;
+    use vespiary_kernel::ids::CallId;
+    use vespiary_kernel::json::Json;
+    use vespiary_kernel::observed::Observation;
+
+    fn read(path: &str, read: bool) -> Event {
+        let state = Observed::File { bytes: 1, read, content: None };
+        let reads = ReadSet { observations: vec![Observation { path: path.into(), state }], complete: false };
+        Event::CallEnded {
+            call: CallId(1),
+            component: None,
+            scope: None,
+            except: Vec::new(),
+            value: None,
+            failure: None,
+            reads: Some(Payload::Value(Json::of(&reads).unwrap())),
+            usage: Usage::default(),
+            artifacts: Vec::new(),
+            key: None,
+            reused: None,
+        }
+    }
+
+    #[test]
+    fn what_no_agent_read_is_named_and_what_nobody_could_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["read.txt", "looked-at.txt", "by-the-script.txt", "built.o", ".env", "denied/x"] {
+            let path = dir.path().join(name);
+            #[allow(clippy::disallowed_methods, reason = "a test makes its own files")]
+            std::fs::create_dir_all(path.parent().unwrap()).and_then(|()| std::fs::write(path, "x")).unwrap();
+        }
+        #[allow(clippy::disallowed_methods, reason = "a test makes its own files")]
+        std::fs::write(dir.path().join(".gitignore"), "*.o\n").unwrap();
+        let mut reading = Reading::default();
+        let value = |payload: &Payload| match payload {
+            Payload::Value(json) => json.read().ok(),
+            _ => None,
+        };
+        reading.add(&read("read.txt", true), Some(AgentId(1)), value);
+        reading.add(&read("looked-at.txt", false), Some(AgentId(1)), value);
+        reading.add(&read("by-the-script.txt", true), Some(AgentId::ROOT), value);
+        let grant = Grant::of_run(["read:*.txt", "read:.gitignore"].map(|text| text.parse().unwrap()));
+        let coverage = reading.coverage(dir.path(), &grant).unwrap();
+        assert_eq!((coverage.files, coverage.unread, coverage.partial), (4, 3, false), "{coverage:?}");
+        assert_eq!(coverage.named, [".gitignore", "by-the-script.txt", "looked-at.txt"]);
+        assert_eq!(Reading::default().coverage(dir.path(), &grant), None);
+    }
+}
