@@ -4,6 +4,7 @@
 use crate::models::ProviderSpec;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::ids::{Digest, RunId, ToolName};
 
@@ -135,6 +136,9 @@ pub struct RunArgs {
     /// Let models cost the run at most this many US dollars.
     #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     pub usd: Option<u64>,
+    /// Start nothing new once the run has taken this long, for example 90s, 20m or 2h; agents that run may finish.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
     /// What the run may do. Default: read:. tool:* spawn:1000
     #[command(flatten)]
     pub permissions: Permissions,
@@ -188,6 +192,9 @@ pub struct ResumeArgs {
     /// The same in US dollars.
     #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     pub usd: Option<u64>,
+    /// Start nothing new once this part of the run has taken this long. Default: as the run was started.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
     /// Grant a capability beside those that the run was started with.
     #[arg(long, value_name = "CAP")]
     pub allow: Vec<Capability>,

@@ -32,7 +32,7 @@ use vespiary_kernel::pool::{Capacity, Pool};
 use vespiary_kernel::ports::{Approver, Catalog, Log, NoRecall, Recall, Runner};
 use vespiary_kernel::reuse::Doubt;
 use vespiary_ledger::ledger::Ledger;
-use vespiary_ledger::recall::{Recollection, Spent};
+use vespiary_ledger::recall::{LastTime, Recollection, Spent};
 use vespiary_ledger::store::LedgerError;
 use vespiary_programs::{Programs, ProgramsConfig};
 use vespiary_sandbox::{Sandbox, SandboxConfig, SandboxError};
@@ -54,6 +54,8 @@ pub struct Host {
     pub sandbox: Arc<Sandbox>,
     /// What the runs before, from which this one goes on, have cost.
     pub spent: Spent,
+    /// What the same workflow came to the last time over this project.
+    pub last: Option<LastTime>,
 }
 
 /// What a new run is to know of those before it.
@@ -69,10 +71,13 @@ pub struct Before {
     pub foresee: Option<Arc<Questions>>,
 }
 
+/// What is known, what it has cost, and what the same cost the last time.
+type Recalled = (Arc<dyn Recall>, Spent, Option<LastTime>);
+
 impl Before {
-    fn recall(&self, ledger: &Ledger) -> Result<(Arc<dyn Recall>, Spent), Trouble> {
+    fn recall(&self, ledger: &Ledger) -> Result<Recalled, Trouble> {
         if self.resumed.is_empty() && self.over.is_none() {
-            return Ok((Arc::new(NoRecall), Spent::default()));
+            return Ok((Arc::new(NoRecall), Spent::default(), None));
         }
         let reader = ledger.reader()?;
         let earlier = match &self.over {
@@ -82,9 +87,10 @@ impl Before {
             }
         };
         let doubt = self.doubt.unwrap_or(Doubt::Ask);
-        let all = Recollection::read(reader, &self.resumed, &earlier, doubt)?;
-        let spent = all.spent();
-        Ok((Arc::new(all), spent))
+        let title = self.over.as_ref().map_or("", |(_, title)| title);
+        let all = Recollection::read(reader, title, &self.resumed, &earlier, doubt)?;
+        let (spent, last) = (all.spent(), all.last());
+        Ok((Arc::new(all), spent, last))
     }
 }
 
@@ -111,7 +117,7 @@ impl Host {
             eprintln!("vespiary: {refused}");
         }
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
-        let (recall, spent) = before.recall(&ledger)?;
+        let (recall, spent, last) = before.recall(&ledger)?;
         let runners = Runners::new(Arc::clone(&sandbox), programs(), models);
         let catalog = Arc::clone(&shelf) as Arc<dyn Catalog>;
         let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
@@ -121,7 +127,7 @@ impl Host {
             Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
         };
         let dispatcher = Dispatcher::recalling(log, catalog, rules.policy, Pool::new(at), runner, approver, recall);
-        Ok(Self { dispatcher, ledger, shelf, sandbox, spent })
+        Ok(Self { dispatcher, ledger, shelf, sandbox, spent, last })
     }
 }
 

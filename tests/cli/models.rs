@@ -138,3 +138,33 @@ fn a_policy_takes_models_away() {
     let document = run(&place, &script, 6, &["--provider", "mock", "--deny", "model:mock/large"]);
     assert!(document["failures"][0]["message"].as_str().unwrap().contains("model:mock/large"), "{document}");
 }
+
+#[test]
+fn the_time_of_a_run_is_limited() {
+    let place = Place::new();
+    let script = place.script(
+        "let n = 0\n\
+         while (await agent(`question ${n}`) !== null) n++\n\
+         return { n }\n",
+    );
+    let document = run(&place, &script, 4, &["--provider", "mock:latency-ms=20", "--time", "1s", "--agents", "100000"]);
+    assert_eq!((&document["status"], document["value"]["n"].is_u64()), (&"out-of-budget".into(), true), "{document}");
+    // It goes on where it was, and for as long again.
+    let again = place.vespiary(&["runs", "resume", "last", "--json"]).exits(4).json("vespiary.run/1");
+    assert!(again["value"]["n"].as_u64() > document["value"]["n"].as_u64(), "{again}");
+    assert_eq!(again["reused"], document["value"]["n"]);
+    place.run(&script, &["--time", "soon"]).exits(2).complains(&["--time"]);
+}
+
+#[test]
+fn what_a_workflow_cost_the_last_time_is_foretold() {
+    let place = Place::new();
+    let script = place.script("return await parallel([1, 2, 3].map(n => () => agent(`question ${n}`)))\n");
+    let first = place.run(&script, &["--provider", "mock:tokens=40"]).exits(0);
+    assert!(!first.err().contains("the last time"), "{}", first.err());
+    let second = place.run(&script, &["--provider", "mock:tokens=40"]).exits(0);
+    assert!(second.err().contains("the last time it took 3 agents, 129 tokens, $0.0000"), "{}", second.err());
+    place
+        .run(&script, &["--provider", "mock:tokens=40", "--tokens", "100", "--quiet"])
+        .complains(&["the last time it cost 129 tokens", "will likely end out of budget"]);
+}

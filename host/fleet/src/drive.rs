@@ -8,6 +8,7 @@ use crate::stop::{Stop, Urgency};
 use crate::watch::{Progress, Watch};
 use serde::Deserialize;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use vespiary_kernel::account::Resource;
 use vespiary_kernel::call::{Ending, Failure};
 use vespiary_kernel::dispatch::{Dispatcher, Session};
@@ -62,6 +63,8 @@ pub struct Settings {
     pub budget_tokens: Option<u64>,
     /// What the runs that this one goes on from have spent of that.
     pub spent_before: u64,
+    /// How long the run may take before nothing new is started.
+    pub time_max: Option<Duration>,
     /// Run nothing but the script, on what is known already, and say what would run.
     pub planning: bool,
 }
@@ -75,6 +78,7 @@ impl Default for Settings {
             model: None,
             budget_tokens: None,
             spent_before: 0,
+            time_max: None,
             planning: false,
         }
     }
@@ -141,6 +145,13 @@ pub async fn drive(
         settings: workflow.settings.clone(),
         resumes: workflow.resumes.clone(),
     };
+    let clock = settings.time_max.map(|time_max| {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(time_max).await;
+            stop.late();
+        })
+    });
     let mut tally = Tally::default();
     let log = dispatcher.log();
     let begun = log.append(who.run().id(), started).and_then(|()| log.append(who.run().id(), prepared));
@@ -148,12 +159,17 @@ pub async fn drive(
         Err(error) => Err(RunError::Engine(Failure::Unrecorded(error.to_string()))),
         Ok(()) => session(&ground, engine, workflow, settings, stop, &mut tally).await,
     };
+    if let Some(clock) = clock {
+        clock.abort();
+    }
     let changed = ground.merge_changes();
     let (status, value, error) = match end {
+        Ok(value) if stop.is_late() => (RunStatus::OutOfBudget, Some(value), None),
         Ok(value) if stop.urgency() > Urgency::None => (RunStatus::Stopped, Some(value), None),
         Ok(value) if tally.out_of_budget => (RunStatus::OutOfBudget, Some(value), None),
         Ok(value) if tally.agents_failed > 0 => (RunStatus::Degraded, Some(value), None),
         Ok(value) => (RunStatus::Completed, Some(value), None),
+        Err(error) if stop.is_late() => (RunStatus::OutOfBudget, None, Some(error)),
         Err(error) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
         Err(error @ RunError::Script(_)) if tally.out_of_budget => (RunStatus::OutOfBudget, None, Some(error)),
         Err(error) => (RunStatus::Failed, None, Some(error)),

@@ -29,6 +29,18 @@ pub struct Recollection {
     /// What the runs this one goes on from could write.
     wrote: Vec<Capability>,
     spent: Spent,
+    last: Option<LastTime>,
+}
+
+/// What the last run of the same workflow over the same project came to, where it was a whole one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastTime {
+    /// Agents that it started.
+    pub agents: u64,
+    /// From its start to its end.
+    pub duration_ms: u64,
+    /// What it cost; what it took over from earlier runs cost it nothing.
+    pub spent: Spent,
 }
 
 /// What the runs that this one goes on from have cost.
@@ -73,9 +85,15 @@ impl fmt::Debug for Recollection {
 }
 
 impl Recollection {
-    /// What is known of `resumed`, the runs that a new one goes on from, the nearest first, and of `earlier` ones over the same
-    /// project, the latest first. Reads the events of all of them.
-    pub fn read(reader: Reader, resumed: &[RunId], earlier: &[RunId], doubt: Doubt) -> Result<Self, LedgerError> {
+    /// What is known to a new run of the workflow `title` of `resumed`, the runs that it goes on from, the nearest first, and of
+    /// `earlier` ones over the same project, the latest first. Reads the events of all of them.
+    pub fn read(
+        reader: Reader,
+        title: &str,
+        resumed: &[RunId],
+        earlier: &[RunId],
+        doubt: Doubt,
+    ) -> Result<Self, LedgerError> {
         let mut all = Self {
             reader: Mutex::new(reader),
             doubt,
@@ -85,12 +103,13 @@ impl Recollection {
             interrupted: Mutex::default(),
             wrote: Vec::new(),
             spent: Spent::default(),
+            last: None,
         };
         // A call that a nearer run took over is not there a second time.
         let mut known = HashSet::new();
         for (bond, runs) in [(Bond::Resumed, resumed), (Bond::Earlier, earlier)] {
             for run in runs {
-                all.add(run, bond, &mut known)?;
+                all.add(run, title, bond, &mut known)?;
             }
         }
         Ok(all)
@@ -101,7 +120,22 @@ impl Recollection {
         self.spent
     }
 
-    fn add(&mut self, run: &RunId, bond: Bond, known: &mut HashSet<Origin>) -> Result<(), LedgerError> {
+    /// What the last run of the workflow came to; `None` where none completed, or this one goes on from another.
+    pub fn last(&self) -> Option<LastTime> {
+        self.last
+    }
+
+    fn last_time(&self, run: &RunId, title: &str, spent: Spent) -> Result<Option<LastTime>, LedgerError> {
+        let run = self.reader().run(run)?;
+        let same = run.title == title && run.status == RunStatus::Completed;
+        Ok(same.then(|| LastTime {
+            agents: run.tally.agents,
+            duration_ms: run.ended_ms.map_or(0, |ended| u64::try_from(ended - run.started_ms).unwrap_or(0)),
+            spent,
+        }))
+    }
+
+    fn add(&mut self, run: &RunId, title: &str, bond: Bond, known: &mut HashSet<Origin>) -> Result<(), LedgerError> {
         let mut folding = Folding::default();
         {
             let reader = self.reader();
@@ -111,6 +145,9 @@ impl Recollection {
         }
         let Folding { calls, agents, wrote, spent, .. } = folding;
         let resumed = bond == Bond::Resumed;
+        if !resumed && self.last.is_none() {
+            self.last = self.last_time(run, title, spent)?;
+        }
         if resumed {
             self.wrote.extend(wrote);
             self.spent.tokens += spent.tokens;

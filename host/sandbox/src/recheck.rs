@@ -174,3 +174,150 @@ fn version(file: &File) -> io::Result<(Version, bool)> {
 fn place<'a>(granted: &'a Granted, path: &'a str) -> Option<(&'a Tree, &'a str)> {
     granted.preopens.iter().find_map(|Preopen { tree, .. }| Some((&**tree, tree.rules.inner(path)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::Scopes;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use vespiary_kernel::grant::Grant;
+    use vespiary_kernel::scope::Scope;
+
+    fn digest(content: &[u8]) -> Option<ContentDigest> {
+        Some(ContentDigest(*blake3::hash(content).as_bytes()))
+    }
+
+    fn seen(path: &str, state: Observed) -> Observation {
+        Observation { path: path.into(), state }
+    }
+
+    /// What a reader of everything sees of these paths now, as a cell would record it.
+    fn look(root: &Path, granted: &Granted, paths: &[&str]) -> Vec<Observation> {
+        let state = |path: &str| {
+            let at = if path.starts_with('/') { path.into() } else { root.join(path) };
+            match fs::symlink_metadata(&at) {
+                Err(_) => Observed::Absent,
+                Ok(stat) if stat.is_dir() => {
+                    let (tree, inner) = place(granted, path).unwrap();
+                    Observed::Directory { listing: Some(listing_digest(&shown_entries(tree, inner).unwrap())) }
+                }
+                Ok(stat) if stat.is_symlink() => {
+                    Observed::Link { target: Some(fs::read_link(&at).unwrap().to_str().unwrap().to_owned()) }
+                }
+                Ok(stat) => Observed::File { bytes: stat.len(), read: true, content: digest(&fs::read(&at).unwrap()) },
+            }
+        };
+        paths.iter().map(|path| seen(path, state(path))).collect()
+    }
+
+    #[test]
+    fn whatever_changed_is_noticed_and_whatever_is_hidden_is_not() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = dir.path();
+        fs::create_dir(root.join("d")).unwrap();
+        for name in ["a", "d/b", "d/c"] {
+            fs::write(root.join(name), format!("content of {name}")).unwrap();
+        }
+        symlink("a", root.join("l")).unwrap();
+        fs::write(other.path().join("f"), "beyond").unwrap();
+        let beyond = other.path().join("f").to_str().unwrap().to_owned();
+        let held = ["read:.".to_owned(), format!("read:{}", other.path().display())];
+        let scope = Scope::whole(Grant::of_run(held.iter().map(|held| held.parse().unwrap())));
+        let granted = Scopes::default().open(root, &scope).unwrap();
+        let all = look(root, &granted, &["a", "d", "d/b", "l", "missing", ".", &beyond]);
+        let rechecker = Rechecker::default();
+        let same = || rechecker.unchanged(&granted, &all.iter().collect::<Vec<_>>());
+        assert!(same() && same());
+
+        // What nobody was shown changes nothing, and times do not either.
+        fs::write(root.join("d/.env"), "SECRET").unwrap();
+        fs::write(root.join("a"), "content of a").unwrap();
+        assert!(same());
+
+        let a = root.join("a");
+        let changes: [(&str, &dyn Fn(), &dyn Fn()); 7] = [
+            ("content", &|| fs::write(&a, "CONTENT of a").unwrap(), &|| fs::write(&a, "content of a").unwrap()),
+            (
+                "a link in place of a file",
+                &|| {
+                    fs::rename(&a, other.path().join("g")).unwrap();
+                    symlink(other.path().join("g"), &a).unwrap();
+                },
+                &|| {
+                    fs::remove_file(&a).unwrap();
+                    fs::rename(other.path().join("g"), &a).unwrap();
+                },
+            ),
+            ("a file that was not there", &|| fs::write(root.join("missing"), "").unwrap(), &|| {
+                fs::remove_file(root.join("missing")).unwrap();
+            }),
+            ("a name in a directory", &|| fs::rename(root.join("d/c"), root.join("d/e")).unwrap(), &|| {
+                fs::rename(root.join("d/e"), root.join("d/c")).unwrap();
+            }),
+            (
+                "a link that leads elsewhere",
+                &|| {
+                    fs::remove_file(root.join("l")).unwrap();
+                    symlink("d", root.join("l")).unwrap();
+                },
+                &|| {
+                    fs::remove_file(root.join("l")).unwrap();
+                    symlink("a", root.join("l")).unwrap();
+                },
+            ),
+            ("another tree", &|| fs::write(&beyond, "BEYOND").unwrap(), &|| fs::write(&beyond, "beyond").unwrap()),
+            (
+                "a pipe in place of a file",
+                &|| {
+                    fs::rename(&a, other.path().join("g")).unwrap();
+                    rustix::fs::mknodat(rustix::fs::CWD, &a, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+                },
+                &|| {
+                    fs::remove_file(&a).unwrap();
+                    fs::rename(other.path().join("g"), &a).unwrap();
+                },
+            ),
+        ];
+        for (what, change, back) in changes {
+            change();
+            assert!(!same(), "{what}");
+            back();
+            assert!(same(), "{what}, and back");
+        }
+        // Who may see less has not seen the same.
+        let less = Scope::whole(Grant::of_run(["read:d".parse().unwrap()]));
+        let less = Scopes::default().open(root, &less).unwrap();
+        assert!(!rechecker.unchanged(&less, &all.iter().collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn the_base_of_a_change_is_all_of_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "old\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let base = Digest::of(b"old\n");
+        let set = serde_json::json!({
+            "f": {
+                "before": { "file": { "digest": base, "bytes": 4, "executable": false } },
+                "after": { "file": { "digest": Digest::of(b"new\n"), "bytes": 4, "executable": false } },
+            },
+            "new/g": { "after": { "link": { "target": "../f" } } },
+        });
+        let set: ChangeSet = serde_json::from_value(set).unwrap();
+        let holds = || is_base(dir.path(), &set);
+        assert!(holds());
+        assert_eq!(bases(dir.path(), &set).keys().collect::<Vec<_>>(), [&base]);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(!holds());
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::create_dir(dir.path().join("new")).unwrap();
+        assert!(holds());
+        fs::write(dir.path().join("new/g"), "").unwrap();
+        assert!(!holds());
+        fs::remove_dir_all(dir.path().join("new")).unwrap();
+        fs::write(&file, "odd\n").unwrap();
+        assert!(!holds() && bases(dir.path(), &set).is_empty());
+    }
+}

@@ -11,6 +11,7 @@ use crate::models::ProviderSpec;
 use crate::paths::Home;
 use crate::workflows::Script;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use vespiary_fleet::drive::SCRIPT_BYTES_MAX;
 use vespiary_kernel::event::RunStatus;
 use vespiary_kernel::ids::RunId;
@@ -56,6 +57,7 @@ pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<Ru
         provider,
         tokens: args.tokens.or(started.tokens),
         usd: args.usd.or(started.usd_micros),
+        time: args.time.or(started.time_ms.map(Duration::from_millis)),
         permissions: Permissions {
             allow,
             deny: started.deny,

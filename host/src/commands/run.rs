@@ -48,6 +48,7 @@ use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::reuse::Doubt;
 use vespiary_kernel::script::{ErrorKind, Verdict};
 use vespiary_ledger::ledger::Ledger;
+use vespiary_ledger::recall::{LastTime, Spent};
 
 /// Start the same command once more, to go on without this terminal.
 pub(super) fn detach(args: Vec<OsString>, output: Output) -> Result<Exit, Trouble> {
@@ -92,6 +93,7 @@ pub(super) struct Onward {
 pub(super) struct Started {
     pub(super) agents: u32,
     pub(super) at_once: Option<u32>,
+    pub(super) time_ms: Option<u64>,
     pub(super) tokens: Option<u64>,
     pub(super) usd_micros: Option<u64>,
     pub(super) provider: Option<String>,
@@ -109,6 +111,7 @@ impl Default for Started {
         Self {
             agents: 1_000,
             at_once: None,
+            time_ms: None,
             tokens: None,
             usd_micros: None,
             provider: None,
@@ -130,6 +133,7 @@ impl Started {
         Self {
             agents: args.agents,
             at_once: args.at_once,
+            time_ms: args.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             tokens: args.tokens,
             usd_micros: args.usd,
             provider: args.provider.as_ref().map(|provider| provider.absolute().to_string()),
@@ -210,6 +214,11 @@ pub(super) fn run(
     let settings = Json::of(&Started::with(args, policy))
         .map_err(|error| Trouble::failed("the run cannot be recorded", error, "name files by paths that are text"))?;
     let host = Host::open(&home, shelf, capacity, rules, quietly, provider.map(Models::new), before)?;
+    if let Some(last) = &host.last
+        && !plan
+    {
+        foretell(last, args);
+    }
     // What the parts before have cost is part of what all may.
     let left = |most: Option<u64>, spent: u64| most.map(|most| most.saturating_sub(spent));
     let spending = Ceiling {
@@ -229,6 +238,7 @@ pub(super) fn run(
         model,
         budget_tokens: args.tokens,
         spent_before: host.spent.tokens,
+        time_max: args.time,
         planning: plan,
     };
     if script.by_name && display.is_some() {
@@ -299,6 +309,28 @@ pub(super) fn run(
     }
     print_out(&summary(&report, &ended, &written, applied.as_deref()))?;
     exit
+}
+
+/// What the run is likely to cost, by what it cost the last time, and whether it may.
+fn foretell(last: &LastTime, args: &RunArgs) {
+    let LastTime { agents, duration_ms, spent } = *last;
+    if spent == Spent::default() {
+        return;
+    }
+    let dollars = |micros: u64| format!("${:.4}", micros as f64 / 1e6);
+    let (tokens, usd) = (count(spent.tokens, "token"), dollars(spent.usd_micros));
+    if !args.quiet && !args.output.json {
+        let (agents, took) = (count(agents, "agent"), duration(duration_ms * 1_000));
+        eprintln!("the last time it took {agents}, {tokens}, {usd} and {took}");
+    }
+    let over =
+        args.tokens.is_some_and(|most| most < spent.tokens) || args.usd.is_some_and(|most| most < spent.usd_micros);
+    if over {
+        eprintln!(
+            "vespiary: the last time it cost {tokens} and {usd}, more than this run may; it will likely end out of budget, and can \
+             then be resumed with more"
+        );
+    }
 }
 
 fn calls_of(run: &Arc<Run>) -> Calls {
