@@ -45,6 +45,8 @@ pub struct Host {
     pub shelf: Arc<Shelf>,
     /// The cells.
     pub sandbox: Arc<Sandbox>,
+    /// The places there are, within the machine's limits.
+    pub capacity: Capacity,
 }
 
 impl Host {
@@ -77,7 +79,7 @@ impl Host {
             Arc::new(Runners::new(Arc::clone(&sandbox), programs(), models)),
             Arc::new(AtTerminal::new(quietly, rules.ask_time_max)),
         );
-        Ok(Self { dispatcher, ledger, shelf, sandbox })
+        Ok(Self { dispatcher, ledger, shelf, sandbox, capacity: at })
     }
 }
 
@@ -139,12 +141,15 @@ fn under(at: Capacity, limits: &HostLimits) -> Capacity {
     }
 }
 
+/// Scripts alive at once: a run's own and four that it calls, which mostly wait.
+const SCRIPTS: usize = 5;
+
 /// Places for a fleet. Agents that wait for tools keep their memory, so only a few more are alive than can compute.
 pub fn capacity_of_fleet() -> Capacity {
     let cores = cores();
     Capacity {
         memory_bytes_max: memory_for_cells(),
-        ..Capacity::of_places((cores * 16).clamp(32, 512), (cores * 8).clamp(16, 256), 1, cores)
+        ..Capacity::of_places((cores * 16).clamp(32, 512), (cores * 8).clamp(16, 256), SCRIPTS, cores)
     }
 }
 

@@ -153,7 +153,8 @@ fn kill_9_leaves_no_effect_unrecorded() {
     let record = recorded(&place);
     assert_eq!((&record["status"], &record["verified"]["ended"]), (&"running".into(), &false.into()));
     let events = record["record"].to_string();
-    let names = fs::read_dir(place.project().join("out")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let names =
+        fs::read_dir(place.project().join("out")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     // A file that is being written lies beside its place, whole, until it is moved there.
     let (under_way, written): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with(".vespiary-"));
     assert!(under_way.len() <= 1, "the script writes one file after the other: {under_way:?}");

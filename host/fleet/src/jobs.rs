@@ -1,19 +1,26 @@
-//! The work a script has asked for: what waits, what runs, and one task for each. First in, first out within a lane; agents
-//! and tools have lanes of their own, so that neither can starve the other.
+//! The work a script has asked for: what waits, what runs, and one task for each. First in, first out within a lane; agents,
+//! tools and called workflows have lanes of their own, so that none can starve another. All scripts of a run share the lanes'
+//! width.
 
 use crate::changes::Gathered;
+use crate::drive::Settings;
+use crate::library::Library;
+use crate::nested::WorkflowJob;
 use crate::options::{AgentOptions, Brain, Priority, invalid, reject};
+use crate::session::Depth;
 use crate::shape::Shape;
 use crate::stop::{Stop, Urgency};
+use crate::tally::Tally;
 use crate::watch::{Progress, Watch};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
 use vespiary_kernel::call::{Failure, Keep, ToolCall, Usage};
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::Event;
-use vespiary_kernel::ids::{AgentId, ToolName};
+use vespiary_kernel::ids::{AgentId, PluginName, ToolName};
 use vespiary_kernel::json::Json;
 use vespiary_kernel::model::ModelName;
 use vespiary_kernel::plugin::Kind;
@@ -26,7 +33,13 @@ use vespiary_kernel::worktree::Worktrees;
 pub(crate) struct Ground {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) who: Principal,
+    /// The plugin that runs scripts.
+    pub(crate) engine: PluginName,
     pub(crate) watch: Arc<dyn Watch>,
+    pub(crate) slots: Slots,
+    pub(crate) tally: Tally,
+    /// Where called workflows are; none where there are none.
+    pub(crate) library: Option<Arc<dyn Library>>,
     /// Who keeps what isolated agents write; none where nobody does.
     pub(crate) worktrees: Option<Arc<dyn Worktrees>>,
     pub(crate) gathered: Mutex<Gathered>,
@@ -35,6 +48,21 @@ pub(crate) struct Ground {
     /// The script's `budget.total`, tokens.
     pub(crate) budget_tokens: Option<u64>,
     pub(crate) stop: Stop,
+}
+
+/// How many of each sort may run at once, over all scripts of the run.
+pub(crate) struct Slots {
+    agents: Arc<Semaphore>,
+    tools: Arc<Semaphore>,
+    workflows: Arc<Semaphore>,
+}
+
+impl Slots {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let slots = |n: usize| Arc::new(Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)));
+        let Settings { agents_at_once, tools_at_once, workflows_at_once, .. } = settings;
+        Self { agents: slots(*agents_at_once), tools: slots(*tools_at_once), workflows: slots(*workflows_at_once) }
+    }
 }
 
 /// One agent, accepted and not yet started.
@@ -56,19 +84,11 @@ pub(crate) struct ToolJob {
 /// A job that ended, with what the script is told and what the run counts.
 pub(crate) struct Ended {
     pub(crate) completion: Completion,
-    pub(crate) lane: Lane,
     pub(crate) failure: Option<AgentFailure>,
     /// Why nothing can be recorded any more, when that is what ended the job.
     pub(crate) unrecorded: Option<String>,
     /// Whether it ended because the run may spend no more.
     pub(crate) out_of_budget: bool,
-}
-
-/// Which lane a job runs in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
-    Agents,
-    Tools,
 }
 
 /// An agent that gave no answer.
@@ -220,7 +240,6 @@ impl Ground {
         Ended {
             unrecorded: unrecorded(failure.as_ref()),
             completion: Completion { id: request, settlement },
-            lane: Lane::Agents,
             failure: failure.map(|failure| AgentFailure { agent: id, label: options.label, failure }),
             out_of_budget,
         }
@@ -261,7 +280,7 @@ impl Ground {
         let unrecorded = unrecorded(result.as_ref().err());
         let out_of_budget = result.as_ref().err().is_some_and(is_out_of_budget);
         let completion = Completion { id: job.request, settlement: result.map_err(|failure| thrown(&failure)) };
-        Ended { completion, lane: Lane::Tools, failure: None, unrecorded, out_of_budget }
+        Ended { completion, failure: None, unrecorded, out_of_budget }
     }
 
     /// Note a fact that is not a call. A failing ledger refuses the next call, so the run cannot go on unrecorded.
@@ -298,48 +317,70 @@ impl Drop for OpenAgent<'_> {
     }
 }
 
-/// All jobs of one run.
+/// All jobs of one script.
 pub(crate) struct Jobs {
     ground: Arc<Ground>,
+    depth: Depth,
     running: JoinSet<Ended>,
+    /// Scripts are not torn down like other jobs: they end what is theirs first.
+    called: JoinSet<Ended>,
+    over: watch::Sender<bool>,
     agents: Queue<AgentJob>,
     tools: Queue<ToolJob>,
+    workflows: Queue<WorkflowJob>,
 }
 
 /// What waits, in the order of its priority and within one in the order in which it came.
-struct Queue<J> {
-    waiting: [VecDeque<J>; 3],
-    running: usize,
-    at_once: usize,
-}
+struct Queue<J>([VecDeque<J>; 3]);
 
 impl<J> Queue<J> {
-    fn new(at_once: usize) -> Self {
-        Self { waiting: Default::default(), running: 0, at_once: at_once.max(1) }
+    fn new() -> Self {
+        Self(Default::default())
     }
 
     fn add(&mut self, job: J, priority: Priority) {
-        self.waiting[priority as usize].push_back(job);
+        self.0[priority as usize].push_back(job);
     }
 
     fn drain(&mut self) -> impl Iterator<Item = J> {
-        self.waiting.iter_mut().rev().flat_map(|waiting| waiting.drain(..))
+        self.0.iter_mut().rev().flat_map(|waiting| waiting.drain(..))
     }
 
     fn next(&mut self) -> Option<J> {
-        if self.running >= self.at_once {
+        self.0.iter_mut().rev().find_map(VecDeque::pop_front)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(VecDeque::is_empty)
+    }
+
+    /// What is next, with a slot for it, if there is one at once.
+    fn ready(&mut self, slots: &Arc<Semaphore>) -> Option<(J, OwnedSemaphorePermit)> {
+        if self.is_empty() {
             return None;
         }
-        let job = self.waiting.iter_mut().rev().find_map(VecDeque::pop_front)?;
-        self.running += 1;
-        Some(job)
+        let slot = Arc::clone(slots).try_acquire_owned().ok()?;
+        self.next().map(|job| (job, slot))
     }
 }
 
 impl Jobs {
-    pub(crate) fn new(ground: Arc<Ground>, agents_at_once: usize, tools_at_once: usize) -> Self {
-        let (agents, tools) = (Queue::new(agents_at_once), Queue::new(tools_at_once));
-        Self { ground, running: JoinSet::new(), agents, tools }
+    pub(crate) fn new(ground: Arc<Ground>, depth: Depth) -> Self {
+        Self {
+            ground,
+            depth,
+            running: JoinSet::new(),
+            called: JoinSet::new(),
+            over: watch::Sender::new(false),
+            agents: Queue::new(),
+            tools: Queue::new(),
+            workflows: Queue::new(),
+        }
+    }
+
+    /// Where the script stands whose jobs these are.
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth
     }
 
     pub(crate) fn add_agent(&mut self, job: AgentJob) {
@@ -352,17 +393,37 @@ impl Jobs {
         self.tools.add(job, Priority::Normal);
     }
 
+    pub(crate) fn add_workflow(&mut self, job: WorkflowJob) {
+        self.workflows.add(job, Priority::Normal);
+    }
+
     /// Start whatever has room.
     pub(crate) fn start(&mut self) {
-        while let Some(job) = self.agents.next() {
-            self.running.spawn(Arc::clone(&self.ground).run_agent(job));
+        while let Some((job, slot)) = self.agents.ready(&self.ground.slots.agents) {
+            self.start_agent(job, slot);
         }
-        while let Some(job) = self.tools.next() {
-            self.running.spawn(Arc::clone(&self.ground).run_tool(job));
+        while let Some((job, slot)) = self.tools.ready(&self.ground.slots.tools) {
+            self.start_tool(job, slot);
+        }
+        while let Some((job, slot)) = self.workflows.ready(&self.ground.slots.workflows) {
+            self.start_workflow(job, slot);
         }
     }
 
-    /// Give up what has not started: the script sees `null` for agents and an exception for tools.
+    fn start_agent(&mut self, job: AgentJob, slot: OwnedSemaphorePermit) {
+        self.running.spawn(within(slot, Arc::clone(&self.ground).run_agent(job)));
+    }
+
+    fn start_tool(&mut self, job: ToolJob, slot: OwnedSemaphorePermit) {
+        self.running.spawn(within(slot, Arc::clone(&self.ground).run_tool(job)));
+    }
+
+    fn start_workflow(&mut self, job: WorkflowJob, slot: OwnedSemaphorePermit) {
+        let over = self.over.subscribe();
+        self.called.spawn(within(slot, Arc::clone(&self.ground).run_workflow(job, over)));
+    }
+
+    /// Give up what has not started: the script sees `null` for agents and an exception for tools and workflows.
     pub(crate) fn abandon_waiting(&mut self) -> Vec<Completion> {
         let given_up = |job: AgentJob| {
             let null = if job.status {
@@ -372,44 +433,75 @@ impl Jobs {
             };
             Completion { id: job.request, settlement: Ok(null) }
         };
+        let stopped = |id| Completion { id, settlement: Err(reject("cancelled", "the run is being stopped")) };
         let agents = self.agents.drain().map(given_up);
-        let stopped = || Err(reject("cancelled", "the run is being stopped"));
-        let tools = self.tools.drain().map(|job| Completion { id: job.request, settlement: stopped() });
-        agents.chain(tools).collect()
+        let tools = self.tools.drain().map(|job| stopped(job.request));
+        agents.chain(tools).chain(self.workflows.drain().map(|job| stopped(job.request))).collect()
     }
 
     /// End every cell. Their calls are recorded as cancelled.
     pub(crate) async fn end_all(&mut self) {
+        self.over.send_replace(true);
         self.running.shutdown().await;
+        while self.called.join_next().await.is_some() {}
     }
 
+    /// Whether nothing is under way, and nothing waits for room.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty()
+        let waiting = [self.agents.is_empty(), self.tools.is_empty(), self.workflows.is_empty()];
+        self.running.is_empty() && self.called.is_empty() && waiting.into_iter().all(|none| none)
     }
 
-    /// Wait until at least one job has ended, and take all that have. `None` when nothing runs.
-    pub(crate) async fn ended(&mut self) -> Option<Result<Vec<Ended>, String>> {
-        let first = self.running.join_next().await?;
+    /// Wait until at least one job has ended, and take all that have. Meanwhile, what waits for room that another script of the
+    /// run has is started when there is some.
+    pub(crate) async fn ended(&mut self) -> Result<Vec<Ended>, String> {
+        let slots = &self.ground.slots;
+        let (agents, tools, workflows) =
+            (Arc::clone(&slots.agents), Arc::clone(&slots.tools), Arc::clone(&slots.workflows));
+        let first = loop {
+            tokio::select! {
+                Some(joined) = self.running.join_next() => break joined,
+                Some(joined) = self.called.join_next() => break joined,
+                Ok(slot) = Arc::clone(&agents).acquire_owned(), if !self.agents.is_empty() => {
+                    if let Some(job) = self.agents.next() {
+                        self.start_agent(job, slot);
+                    }
+                }
+                Ok(slot) = Arc::clone(&tools).acquire_owned(), if !self.tools.is_empty() => {
+                    if let Some(job) = self.tools.next() {
+                        self.start_tool(job, slot);
+                    }
+                }
+                Ok(slot) = Arc::clone(&workflows).acquire_owned(), if !self.workflows.is_empty() => {
+                    if let Some(job) = self.workflows.next() {
+                        self.start_workflow(job, slot);
+                    }
+                }
+                else => return Ok(Vec::new()),
+            }
+        };
         let mut ended = Vec::new();
         let mut next = Some(first);
         while let Some(joined) = next {
-            match joined {
-                Ok(job) => {
-                    match job.lane {
-                        Lane::Agents => self.agents.running -= 1,
-                        Lane::Tools => self.tools.running -= 1,
-                    }
-                    ended.push(job);
-                }
-                Err(error) => return Some(Err(format!("a task of the host died: {error}"))),
-            }
-            next = self.running.try_join_next();
+            ended.push(joined.map_err(died)?);
+            next = self.running.try_join_next().or_else(|| self.called.try_join_next());
         }
-        Some(Ok(ended))
+        Ok(ended)
     }
 }
 
-fn unrecorded(failure: Option<&Failure>) -> Option<String> {
+/// Run a job in its slot, which is free again when the job has ended.
+async fn within(slot: OwnedSemaphorePermit, job: impl Future<Output = Ended>) -> Ended {
+    let ended = job.await;
+    drop(slot);
+    ended
+}
+
+fn died(error: JoinError) -> String {
+    format!("a task of the host died: {error}")
+}
+
+pub(crate) fn unrecorded(failure: Option<&Failure>) -> Option<String> {
     match failure {
         Some(Failure::Unrecorded(why)) => Some(why.clone()),
         _ => None,
@@ -425,7 +517,7 @@ fn refused(refusal: SpawnRefused) -> Rejection {
 }
 
 /// The exception that tells a script of a failure.
-fn thrown(failure: &Failure) -> Rejection {
+pub(crate) fn thrown(failure: &Failure) -> Rejection {
     let detail = Json::of(failure).unwrap_or_else(|_| Json::null());
     let code = if is_out_of_budget(failure) { "over-budget" } else { failure.cause() };
     Rejection { code: code.to_owned(), message: failure.to_string(), detail }

@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod drive;
 pub mod excerpt;
+pub mod library;
 pub mod model;
 pub mod options;
 pub mod provider;
@@ -14,5 +15,8 @@ pub mod stop;
 pub mod watch;
 
 mod jobs;
+mod nested;
+mod session;
+mod tally;
 #[cfg(test)]
 mod tests;

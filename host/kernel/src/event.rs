@@ -31,6 +31,15 @@ pub enum Event {
         /// What the person granted.
         grant: Grant,
     },
+    /// The script had another workflow run as a part of this run.
+    WorkflowStarted {
+        /// What it is known by.
+        name: String,
+        /// SHA-256 of its source.
+        script: Digest,
+        /// Its arguments.
+        args: Payload,
+    },
     /// The script entered a phase.
     Phase {
         /// Its title.
@@ -171,6 +180,7 @@ macro_rules! contents {
         match $event {
             Event::CallIntended { arguments, .. } => (vec![arguments], $none),
             Event::ClaimJudged { votes, .. } => (vec![votes], $none),
+            Event::WorkflowStarted { args, .. } => (vec![args], $none),
             Event::RunEnded { value, .. } => (value.into_iter().collect(), $none),
             Event::CallEnded { value, reads, artifacts, .. } => {
                 (value.into_iter().chain(reads).collect(), artifacts.$slice())

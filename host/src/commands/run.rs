@@ -72,7 +72,8 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
     let script_args = script_args(args)?;
     let root = wiring::project(&args.dir)?;
     let home = Home::locate()?;
-    let script = Shelves::of(&root, &home).find(&args.script)?;
+    let shelves = Arc::new(Shelves::of(&root, &home));
+    let script = shelves.find(&args.script)?;
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
     let mut shelf = wiring::shelf(&args.permissions, &rules)?;
     let provider = args.provider.as_ref().map(ProviderSpec::open).transpose()?;
@@ -112,6 +113,9 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
     let settings = Settings {
         agents_at_once: capacity.agents,
         tools_at_once: capacity.tools,
+        // One place is the script's own.
+        workflows_at_once: host.capacity.scripts_alive() - 1,
+        workflows: Some(shelves),
         worktrees: host.sandbox.worktrees(),
         model,
         budget_tokens: args.tokens,

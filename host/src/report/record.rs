@@ -240,7 +240,10 @@ impl Folding {
                 record.phases.push(Phase { title, from_us: at, to_us: at });
             }
             Event::Log { text } if record.log.len() < LOG_LINES_MAX => record.log.push(text),
-            Event::Log { .. } | Event::CallAdmitted { .. } | Event::AgentChanged { .. } => {}
+            Event::Log { .. }
+            | Event::WorkflowStarted { .. }
+            | Event::CallAdmitted { .. }
+            | Event::AgentChanged { .. } => {}
             Event::ChangesMerged { files, conflicting, .. } => {
                 record.changed = Some(ChangeCount { files, conflicting });
             }
