@@ -3,6 +3,7 @@
 //! width.
 
 use crate::changes::Gathered;
+use crate::deps::{Held, Labels, Standing};
 use crate::drive::Settings;
 use crate::library::Library;
 use crate::nested::WorkflowJob;
@@ -69,6 +70,8 @@ impl Slots {
 pub(crate) struct AgentJob {
     request: u64,
     agent: Principal,
+    /// The label the script gave, by which others may wait for it; empty where it gave none.
+    named: String,
     options: AgentOptions,
     task: Json,
     /// Whether the script is told how it ended, where it would get the answer or `null`.
@@ -85,6 +88,8 @@ pub(crate) struct ToolJob {
 pub(crate) struct Ended {
     pub(crate) completion: Completion,
     pub(crate) failure: Option<AgentFailure>,
+    /// The label that the script gave the agent that ended; empty where it gave none, and for other jobs.
+    pub(crate) named: String,
     /// Why nothing can be recorded any more, when that is what ended the job.
     pub(crate) unrecorded: Option<String>,
     /// Whether it ended because the run may spend no more.
@@ -132,10 +137,9 @@ impl Ground {
         &self,
         request: u64,
         prompt: &str,
-        options: &Json,
+        mut options: AgentOptions,
         status: bool,
     ) -> Result<AgentJob, Rejection> {
-        let mut options = AgentOptions::parse(options)?;
         let catalog = self.dispatcher.catalog();
         let model = match &options.brain {
             Brain::Model(named) => Some(self.model(named.as_deref())?),
@@ -160,6 +164,7 @@ impl Ground {
                 .spawn_within(&self.who, Some(&wanted), options.isolation, &options.spending)
                 .map_err(refused)?
         };
+        let named = options.label.clone();
         if options.label.is_empty() {
             options.label = format!("{} {}", options.kind(), agent.agent());
         }
@@ -167,7 +172,7 @@ impl Ground {
         let effort = options.effort.as_deref().filter(|_| model.is_some());
         let task = Task { prompt, context: &options.context, schema, model, effort };
         let task = Json::of(&task).map_err(|e| invalid(e.to_string()))?;
-        Ok(AgentJob { request, agent, options, task, status })
+        Ok(AgentJob { request, agent, named, options, task, status })
     }
 
     /// The model that a script's word for one means: `PROVIDER/MODEL`, or a model of the provider in use.
@@ -201,18 +206,11 @@ impl Ground {
     }
 
     async fn run_agent(self: Arc<Self>, job: AgentJob) -> Ended {
-        let AgentJob { request, agent, options, task, status } = job;
+        let AgentJob { request, agent, named, options, task, status } = job;
         let id = agent.agent();
         // Made before the call, so that the call's own end is recorded first when both are dropped.
         let mut open = OpenAgent { ground: &self, agent: &agent, kept: false, closed: false };
-        self.record(Event::AgentStarted {
-            agent: id,
-            parent: self.who.agent(),
-            label: options.label.clone(),
-            phase: options.phase.clone(),
-            agent_type: options.kind().to_owned(),
-            grant: agent.grant().clone(),
-        });
+        self.record(self.started(&agent, &options));
         self.watch.see(Progress::AgentStarted { agent: id, label: &options.label });
         let mut tried = Tried::default();
         let worked = self.attempts(&agent, &options, &task, &mut tried);
@@ -240,8 +238,38 @@ impl Ground {
         Ended {
             unrecorded: unrecorded(failure.as_ref()),
             completion: Completion { id: request, settlement },
+            named,
             failure: failure.map(|failure| AgentFailure { agent: id, label: options.label, failure }),
             out_of_budget,
+        }
+    }
+
+    /// End an agent that never starts, because of what it depends on.
+    fn end_unstarted(&self, job: AgentJob, failure: Failure) -> Ended {
+        let AgentJob { request, agent, named, options, status, .. } = job;
+        let id = agent.agent();
+        self.record(self.started(&agent, &options));
+        self.record(Event::AgentEnded { agent: id, failure: Some(failure.clone()) });
+        self.watch.see(Progress::AgentStarted { agent: id, label: &options.label });
+        self.watch.see(Progress::AgentEnded { agent: id, label: &options.label, failure: Some(&failure) });
+        let null = if status { told(&Err(failure.clone()), id, &Tried::default()) } else { Json::null() };
+        Ended {
+            completion: Completion { id: request, settlement: Ok(null) },
+            named,
+            failure: Some(AgentFailure { agent: id, label: options.label, failure }),
+            unrecorded: None,
+            out_of_budget: false,
+        }
+    }
+
+    fn started(&self, agent: &Principal, options: &AgentOptions) -> Event {
+        Event::AgentStarted {
+            agent: agent.agent(),
+            parent: self.who.agent(),
+            label: options.label.clone(),
+            phase: options.phase.clone(),
+            agent_type: options.kind().to_owned(),
+            grant: agent.grant().clone(),
         }
     }
 
@@ -280,7 +308,7 @@ impl Ground {
         let unrecorded = unrecorded(result.as_ref().err());
         let out_of_budget = result.as_ref().err().is_some_and(is_out_of_budget);
         let completion = Completion { id: job.request, settlement: result.map_err(|failure| thrown(&failure)) };
-        Ended { completion, failure: None, unrecorded, out_of_budget }
+        Ended { completion, named: String::new(), failure: None, unrecorded, out_of_budget }
     }
 
     /// Note a fact that is not a call. A failing ledger refuses the next call, so the run cannot go on unrecorded.
@@ -328,6 +356,11 @@ pub(crate) struct Jobs {
     agents: Queue<AgentJob>,
     tools: Queue<ToolJob>,
     workflows: Queue<WorkflowJob>,
+    labels: Labels,
+    /// Agents that wait for others.
+    held: Held<AgentJob>,
+    /// Agents that will never start, for the loop to hear of.
+    broken: Vec<Ended>,
 }
 
 /// What waits, in the order of its priority and within one in the order in which it came.
@@ -375,6 +408,9 @@ impl Jobs {
             agents: Queue::new(),
             tools: Queue::new(),
             workflows: Queue::new(),
+            labels: Labels::default(),
+            held: Held::default(),
+            broken: Vec::new(),
         }
     }
 
@@ -383,10 +419,73 @@ impl Jobs {
         self.depth
     }
 
-    pub(crate) fn add_agent(&mut self, job: AgentJob) {
-        self.ground.watch.see(Progress::AgentQueued);
-        let priority = job.options.priority;
-        self.agents.add(job, priority);
+    /// Take an agent request, or say what the script's `agent()` throws.
+    pub(crate) fn ask_agent(
+        &mut self,
+        request: u64,
+        prompt: &str,
+        options: &Json,
+        status: bool,
+    ) -> Result<(), Rejection> {
+        let options = AgentOptions::parse(options)?;
+        let (named, deps) = (options.label.clone(), options.deps.clone());
+        self.labels.check(&named, &deps)?;
+        self.labels.ask(&named, &deps);
+        match self.ground.accept_agent(request, prompt, options, status) {
+            Ok(job) => {
+                self.ground.watch.see(Progress::AgentQueued);
+                self.place_with_dependents(job);
+                Ok(())
+            }
+            Err(rejection) => {
+                // Whoever waits for it must hear that it will not come.
+                self.labels.release(&named, &deps);
+                self.labels.end(&named, Some(&Failure::Failed(rejection.message.clone())));
+                self.settle(&named);
+                Err(rejection)
+            }
+        }
+    }
+
+    fn place_with_dependents(&mut self, job: AgentJob) {
+        if let Some(ended) = self.place(job) {
+            self.settle(&ended);
+        }
+    }
+
+    /// Put an agent where it belongs: with those that may start, with those that wait for others, or with those that never
+    /// will. Gives the label of one that thereby ended.
+    fn place(&mut self, job: AgentJob) -> Option<String> {
+        match self.labels.standing(&job.options.deps) {
+            Standing::Ready => {
+                let priority = job.options.priority;
+                self.agents.add(job, priority);
+                None
+            }
+            Standing::Waits(label) => {
+                self.held.add(job, label);
+                None
+            }
+            Standing::Broken(failure) => {
+                self.labels.release(&job.named, &job.options.deps);
+                self.labels.end_broken(&job.named, &job.options.deps);
+                let ended = self.ground.end_unstarted(job, failure);
+                let named = ended.named.clone();
+                self.broken.push(ended);
+                Some(named)
+            }
+        }
+    }
+
+    /// Something happened to the agents called `label`: those that waited for them are placed anew, and so on. A list of what
+    /// is left to do, and no recursion: a script may put any number in a row.
+    fn settle(&mut self, label: &str) {
+        let mut left = vec![label.to_owned()];
+        while let Some(label) = left.pop() {
+            for job in self.held.take(&label) {
+                left.extend(self.place(job));
+            }
+        }
     }
 
     pub(crate) fn add_tool(&mut self, job: ToolJob) {
@@ -411,6 +510,12 @@ impl Jobs {
     }
 
     fn start_agent(&mut self, job: AgentJob, slot: OwnedSemaphorePermit) {
+        // Another with a label that it waits for may have been asked for while it was in the queue.
+        if self.labels.standing(&job.options.deps) != Standing::Ready {
+            drop(slot);
+            return self.place_with_dependents(job);
+        }
+        self.labels.release(&job.named, &job.options.deps);
         self.running.spawn(within(slot, Arc::clone(&self.ground).run_agent(job)));
     }
 
@@ -434,9 +539,9 @@ impl Jobs {
             Completion { id: job.request, settlement: Ok(null) }
         };
         let stopped = |id| Completion { id, settlement: Err(reject("cancelled", "the run is being stopped")) };
-        let agents = self.agents.drain().map(given_up);
+        let agents: Vec<_> = self.agents.drain().chain(self.held.drain()).map(given_up).collect();
         let tools = self.tools.drain().map(|job| stopped(job.request));
-        agents.chain(tools).chain(self.workflows.drain().map(|job| stopped(job.request))).collect()
+        agents.into_iter().chain(tools).chain(self.workflows.drain().map(|job| stopped(job.request))).collect()
     }
 
     /// End every cell. Their calls are recorded as cancelled.
@@ -446,15 +551,26 @@ impl Jobs {
         while self.called.join_next().await.is_some() {}
     }
 
-    /// Whether nothing is under way, and nothing waits for room.
+    /// Labels that agents wait for although no agent has them.
+    pub(crate) fn missing_labels(&self) -> Option<String> {
+        self.held.missing(&self.labels)
+    }
+
+    /// Whether nothing is under way, and nothing waits for room. Agents that wait for others may be left.
     pub(crate) fn is_idle(&self) -> bool {
         let waiting = [self.agents.is_empty(), self.tools.is_empty(), self.workflows.is_empty()];
-        self.running.is_empty() && self.called.is_empty() && waiting.into_iter().all(|none| none)
+        self.broken.is_empty()
+            && self.running.is_empty()
+            && self.called.is_empty()
+            && waiting.into_iter().all(|none| none)
     }
 
     /// Wait until at least one job has ended, and take all that have. Meanwhile, what waits for room that another script of the
     /// run has is started when there is some.
     pub(crate) async fn ended(&mut self) -> Result<Vec<Ended>, String> {
+        if !self.broken.is_empty() {
+            return Ok(std::mem::take(&mut self.broken));
+        }
         let slots = &self.ground.slots;
         let (agents, tools, workflows) =
             (Arc::clone(&slots.agents), Arc::clone(&slots.tools), Arc::clone(&slots.workflows));
@@ -483,9 +599,15 @@ impl Jobs {
         let mut ended = Vec::new();
         let mut next = Some(first);
         while let Some(joined) = next {
-            ended.push(joined.map_err(died)?);
+            let job = joined.map_err(died)?;
+            if !job.named.is_empty() {
+                self.labels.end(&job.named, job.failure.as_ref().map(|failed| &failed.failure));
+                self.settle(&job.named);
+            }
+            ended.push(job);
             next = self.running.try_join_next().or_else(|| self.called.try_join_next());
         }
+        ended.append(&mut self.broken);
         Ok(ended)
     }
 }

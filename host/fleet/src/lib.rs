@@ -14,6 +14,7 @@ pub mod shape;
 pub mod stop;
 pub mod watch;
 
+mod deps;
 mod jobs;
 mod nested;
 mod session;

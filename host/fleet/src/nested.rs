@@ -47,6 +47,7 @@ impl Ground {
         };
         let ended = |settlement, unrecorded| Ended {
             completion: Completion { id: request, settlement },
+            named: String::new(),
             failure: None,
             unrecorded,
             out_of_budget: false,

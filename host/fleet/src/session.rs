@@ -111,7 +111,7 @@ async fn turns(
         }
         if completions.is_empty() {
             if jobs.is_idle() {
-                return Err(RunError::Script(stalled()));
+                return Err(RunError::Script(stalled(jobs.missing_labels())));
             }
             tokio::select! {
                 ended = jobs.ended() => {
@@ -161,11 +161,11 @@ fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Compl
                 Ok(())
             }
             Action::Agent { prompt, options, status } => {
-                let accepted = ground.accept_agent(id, &prompt, &options, status);
+                let accepted = jobs.ask_agent(id, &prompt, &options, status);
                 if accepted.is_err() {
                     ground.tally.refused();
                 }
-                accepted.map(|job| jobs.add_agent(job))
+                accepted
             }
             Action::Tool { name, arguments } => ground.accept_tool(id, &name, arguments).map(|job| jobs.add_tool(job)),
             Action::Workflow { name, args } => match jobs.depth() {
@@ -220,7 +220,13 @@ fn announce(ground: &Ground, meta: &Json, script: &Script<'_>) -> Result<(), Run
     Ok(())
 }
 
-fn stalled() -> ScriptError {
-    let message = "the script waits, and nothing is under way that could answer it".into();
+fn stalled(missing: Option<String>) -> ScriptError {
+    let message = match missing {
+        None => "the script waits, and nothing is under way that could answer it".into(),
+        Some(labels) => format!(
+            "agents wait (deps) for {labels}, and no agent with such a label was asked for; give one that label, or take \
+             it out of deps"
+        ),
+    };
     ScriptError { kind: ErrorKind::Stalled, message, line: 0, column: 0, stack: String::new() }
 }

@@ -1,6 +1,7 @@
 //! The driver against an engine and a runner written in Rust, so that order, refusals and stops can be told exactly. The
 //! real engine is driven in the end-to-end tests.
 
+mod deps;
 mod nested;
 
 use crate::drive::{RunReport, Settings, Workflow, drive};
