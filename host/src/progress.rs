@@ -103,6 +103,7 @@ impl Watch for Display {
             Progress::Checked { name, .. } => self.say(Line::Name(clipped(name, 80))),
             Progress::Phase(title) => self.say(Line::Phase(clipped(title, 60))),
             Progress::Log(text) => self.say(Line::Log(clipped(text, 300))),
+            Progress::WorkflowStarted(name) => self.say(Line::Log(format!("workflow {}", clipped(name, 80)))),
             Progress::AgentQueued => drop(one_more(&self.counts.queued)),
             Progress::AgentStarted { .. } => drop(one_more(&self.counts.started)),
             Progress::AgentEnded { label, failure, agent } => {

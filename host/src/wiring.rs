@@ -52,6 +52,8 @@ pub struct Host {
     pub shelf: Arc<Shelf>,
     /// The cells.
     pub sandbox: Arc<Sandbox>,
+    /// The places there are, within the machine's limits.
+    pub capacity: Capacity,
     /// What the runs before, from which this one goes on, have cost.
     pub spent: Spent,
     /// What the same workflow came to the last time over this project.
@@ -127,7 +129,7 @@ impl Host {
             Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
         };
         let dispatcher = Dispatcher::recalling(log, catalog, rules.policy, Pool::new(at), runner, approver, recall);
-        Ok(Self { dispatcher, ledger, shelf, sandbox, spent, last })
+        Ok(Self { dispatcher, ledger, shelf, sandbox, capacity: at, spent, last })
     }
 }
 
@@ -189,12 +191,15 @@ fn under(at: Capacity, limits: &HostLimits) -> Capacity {
     }
 }
 
+/// Scripts alive at once: a run's own and four that it calls, which mostly wait.
+const SCRIPTS: usize = 5;
+
 /// Places for a fleet. Agents that wait for tools keep their memory, so only a few more are alive than can compute.
 pub fn capacity_of_fleet() -> Capacity {
     let cores = cores();
     Capacity {
         memory_bytes_max: memory_for_cells(),
-        ..Capacity::of_places((cores * 16).clamp(32, 512), (cores * 8).clamp(16, 256), 1, cores)
+        ..Capacity::of_places((cores * 16).clamp(32, 512), (cores * 8).clamp(16, 256), SCRIPTS, cores)
     }
 }
 

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use vespiary_fleet::drive::SCRIPT_BYTES_MAX;
+use vespiary_fleet::library::{Found, Library};
 
 /// The longest name, bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -76,18 +77,27 @@ impl Shelves {
     /// name in the current directory comes last.
     pub fn find(&self, asked: &Path) -> Result<Script, Trouble> {
         let Some(name) = asked.to_str().filter(|text| is_name(text)) else { return self.at(asked) };
+        match self.named(name)? {
+            Some(script) => Ok(script),
+            None if asked.exists() => self.at(asked),
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    /// The workflow of that name, from the directories of workflows and nowhere else.
+    fn named(&self, name: &str) -> Result<Option<Script>, Trouble> {
         for shelf in &self.0 {
+            let path = shelf.shown.join(format!("{name}.js"));
             match shelf.read(name) {
                 Ok(Some(source)) => {
-                    let path = shelf.shown.join(format!("{name}.js"));
-                    return Ok(Script { path, title: name.to_owned(), source, by_name: true });
+                    return Ok(Some(Script { path, title: name.to_owned(), source, by_name: true }));
                 }
                 Ok(None) => {}
                 // Whoever has a broken file there does not want one of another place to run in its stead.
-                Err(error) => return Err(unreadable(&shelf.shown.join(format!("{name}.js")), &error, String::new())),
+                Err(error) => return Err(unreadable(&path, &error, String::new())),
             }
         }
-        if asked.exists() { self.at(asked) } else { Err(self.unknown(name)) }
+        Ok(None)
     }
 
     /// All that can be run by name, in the order of their names.
@@ -117,9 +127,13 @@ impl Shelves {
     }
 
     fn unknown(&self, name: &str) -> Trouble {
-        let places: Vec<_> = self.places().iter().map(|place| place.display().to_string()).collect();
-        let why = format!("no {name}.js in {}, and no file {name} here", places.join(", "));
+        let why = format!("no {name}.js in {}, and no file {name} here", self.shown_places());
         Trouble::usage(format!("there is no workflow named {name:?}"), why, self.hint())
+    }
+
+    fn shown_places(&self) -> String {
+        let places: Vec<_> = self.0.iter().map(|shelf| shelf.shown.display().to_string()).collect();
+        places.join(", ")
     }
 
     /// What could have been named instead.
@@ -138,6 +152,28 @@ impl Shelves {
                 format!("name a workflow: {} and others (`vespiary workflows`), or a file", names.join(", "))
             }
             _ => format!("name a workflow: {}; or a JavaScript file, for example {file}", names.join(", ")),
+        }
+    }
+}
+
+impl Library for Shelves {
+    fn find(&self, name: &str) -> Result<Found, String> {
+        if !is_name(name) {
+            let name: String = name.chars().take(NAME_BYTES_MAX).collect();
+            return Err(format!(
+                "{name:?} does not name a workflow: a name has letters, digits, '-' and '_', and is looked for in {}",
+                self.shown_places()
+            ));
+        }
+        match self.named(name) {
+            Ok(Some(script)) => Ok(Found { name: script.title, source: script.source }),
+            Ok(None) => {
+                let known = self.known();
+                let names: Vec<_> = known.iter().take(20).map(|known| known.name.as_str()).collect();
+                let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                Err(format!("there is no workflow {name:?} in {}; known by name: {there}", self.shown_places()))
+            }
+            Err(trouble) => Err(format!("{trouble}; {}", trouble.next)),
         }
     }
 }
@@ -285,6 +321,27 @@ mod tests {
         for no_name in ["..", ".", "a/b", "a.js", "-a", "", "ä", "a b"] {
             assert!(!is_name(no_name), "{no_name:?}");
         }
+    }
+
+    #[test]
+    fn a_script_finds_by_name_and_by_nothing_else() {
+        let ground = ground();
+        ground.write("project/.claude/workflows/inner.js", "inner");
+        ground.write("project/outer.js", "outer");
+        symlink("../../../outside.js", ground.temp.path().join("project/.vespiary/workflows/out.js")).unwrap();
+        let find = |name: &str| Library::find(&ground.shelves, name);
+        assert_eq!(find("inner").unwrap(), Found { name: "inner".into(), source: "inner".into() });
+        for path in
+            ["../outer", "./inner", "inner.js", "/etc/passwd", "outer.js", "", "..", "a\0b", "\u{1b}[2J", "in ner"]
+        {
+            let why = find(path).unwrap_err();
+            assert!(why.contains("does not name a workflow") && !why.contains('\u{1b}'), "{path:?}: {why}");
+        }
+        // What `vespiary run` takes from where a person stands, a script does not.
+        for absent in ["outer", "project"] {
+            assert!(find(absent).unwrap_err().contains("known by name: inner"), "{absent}");
+        }
+        assert!(find("out").unwrap_err().contains("leads out"));
     }
 
     #[test]

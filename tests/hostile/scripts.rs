@@ -7,6 +7,7 @@ use super::stage::play;
 use std::path::Path;
 use std::sync::Arc;
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
+use vespiary_fleet::library::{Found, Library};
 use vespiary_fleet::stop::Stop;
 use vespiary_fleet::watch::Unwatched;
 use vespiary_kernel::call::{Failure, Keep, ToolCall};
@@ -37,7 +38,9 @@ async fn run_source(rig: &Rig, name: &str, source: String, args: Json) -> RunRep
         Workflow { title: name.into(), source, args, version: "0".into(), settings: Json::null(), resumes: None };
     let engine = "engine".parse().unwrap();
     let (watch, stop) = (Arc::new(Unwatched), Stop::default());
-    let driven = drive(&rig.dispatcher, &who, &engine, &workflow, Settings::default(), watch, &stop);
+    let library = Arc::new(Itself(Found { name: name.into(), source: workflow.source.clone() }));
+    let settings = Settings { workflows: Some(library), workflows_at_once: 2, ..Settings::default() };
+    let driven = drive(&rig.dispatcher, &who, &engine, &workflow, settings, watch, &stop);
     let beside = rig.who(&["read:.", "tool:quiet.neighbour"]);
     let neighbour = async {
         for n in 0..20 {
@@ -52,6 +55,16 @@ async fn run_source(rig: &Rig, name: &str, source: String, args: Json) -> RunRep
     let shown = format!("{report:?}");
     assert!(!shown.contains(SECRET), "{name} leaked: {shown}");
     report
+}
+
+/// Knows one workflow by name: the one that asks.
+#[derive(Debug)]
+struct Itself(Found);
+
+impl Library for Itself {
+    fn find(&self, name: &str) -> Result<Found, String> {
+        if name == self.0.name { Ok(self.0.clone()) } else { Err("there is none".into()) }
+    }
 }
 
 /// The record tells the same end as the report, and every call and agent in it has an end.
@@ -138,6 +151,7 @@ survives!(
     schema_bombs,
     schema_exponential,
     bidi_in_source,
+    workflow_bomb,
 );
 
 /// The attack ends the script, and nothing else.

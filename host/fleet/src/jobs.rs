@@ -1,19 +1,27 @@
-//! The work a script has asked for: what waits, what runs, and one task for each. First in, first out within a lane; agents
-//! and tools have lanes of their own, so that neither can starve the other.
+//! The work a script has asked for: what waits, what runs, and one task for each. First in, first out within a lane; agents,
+//! tools and called workflows have lanes of their own, so that none can starve another. All scripts of a run share the lanes'
+//! width.
 
 use crate::changes::Gathered;
+use crate::deps::{Held, Labels, Standing};
+use crate::drive::Settings;
+use crate::library::Library;
+use crate::nested::WorkflowJob;
 use crate::options::{AgentOptions, Brain, Priority, invalid, reject};
+use crate::session::Depth;
 use crate::shape::Shape;
 use crate::stop::{Stop, Urgency};
+use crate::tally::Tally;
 use crate::watch::{Progress, Watch};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
 use vespiary_kernel::call::{Failure, Keep, ToolCall, Usage};
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::Event;
-use vespiary_kernel::ids::{AgentId, ToolName};
+use vespiary_kernel::ids::{AgentId, PluginName, ToolName};
 use vespiary_kernel::json::Json;
 use vespiary_kernel::model::ModelName;
 use vespiary_kernel::plugin::Kind;
@@ -27,7 +35,13 @@ use vespiary_kernel::worktree::Worktrees;
 pub(crate) struct Ground {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) who: Principal,
+    /// The plugin that runs scripts.
+    pub(crate) engine: PluginName,
     pub(crate) watch: Arc<dyn Watch>,
+    pub(crate) slots: Slots,
+    pub(crate) tally: Tally,
+    /// Where called workflows are; none where there are none.
+    pub(crate) library: Option<Arc<dyn Library>>,
     /// Who keeps what isolated agents write; none where nobody does.
     pub(crate) worktrees: Option<Arc<dyn Worktrees>>,
     pub(crate) gathered: Mutex<Gathered>,
@@ -35,15 +49,34 @@ pub(crate) struct Ground {
     pub(crate) model: Option<ModelName>,
     /// The script's `budget.total`, tokens.
     pub(crate) budget_tokens: Option<u64>,
+    /// What the runs that this one goes on from have spent of it.
+    pub(crate) spent_before: u64,
     pub(crate) stop: Stop,
     /// Nothing runs: what would is only counted.
     pub(crate) planning: bool,
+}
+
+/// How many of each sort may run at once, over all scripts of the run.
+pub(crate) struct Slots {
+    agents: Arc<Semaphore>,
+    tools: Arc<Semaphore>,
+    workflows: Arc<Semaphore>,
+}
+
+impl Slots {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let slots = |n: usize| Arc::new(Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)));
+        let Settings { agents_at_once, tools_at_once, workflows_at_once, .. } = settings;
+        Self { agents: slots(*agents_at_once), tools: slots(*tools_at_once), workflows: slots(*workflows_at_once) }
+    }
 }
 
 /// One agent, accepted and not yet started.
 pub(crate) struct AgentJob {
     request: u64,
     agent: Principal,
+    /// The label the script gave, by which others may wait for it; empty where it gave none.
+    named: String,
     options: AgentOptions,
     task: Json,
     /// Whether the script is told how it ended, where it would get the answer or `null`.
@@ -60,21 +93,15 @@ pub(crate) struct ToolJob {
 pub(crate) struct Ended {
     /// None for one that only would have run: the script waits for it, and for whatever follows from it.
     pub(crate) completion: Option<Completion>,
-    /// What a plan says of it.
-    pub(crate) planned: Planned,
-    pub(crate) lane: Lane,
+    /// What a plan says of it; none of a workflow, whose own jobs it tells.
+    pub(crate) planned: Option<Planned>,
     pub(crate) failure: Option<AgentFailure>,
+    /// The label that the script gave the agent that ended; empty where it gave none, and for other jobs.
+    pub(crate) named: String,
     /// Why nothing can be recorded any more, when that is what ended the job.
     pub(crate) unrecorded: Option<String>,
     /// Whether it ended because the run may spend no more.
     pub(crate) out_of_budget: bool,
-}
-
-/// Which lane a job runs in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
-    Agents,
-    Tools,
 }
 
 /// A job as a plan names it.
@@ -129,10 +156,9 @@ impl Ground {
         &self,
         request: u64,
         prompt: &str,
-        options: &Json,
+        mut options: AgentOptions,
         status: bool,
     ) -> Result<AgentJob, Rejection> {
-        let mut options = AgentOptions::parse(options)?;
         let catalog = self.dispatcher.catalog();
         let model = match &options.brain {
             Brain::Model(named) => Some(self.model(named.as_deref())?),
@@ -157,6 +183,7 @@ impl Ground {
                 .spawn_within(&self.who, Some(&wanted), options.isolation, &options.spending)
                 .map_err(refused)?
         };
+        let named = options.label.clone();
         if options.label.is_empty() {
             options.label = format!("{} {}", options.kind(), agent.agent());
         }
@@ -164,7 +191,7 @@ impl Ground {
         let effort = options.effort.as_deref().filter(|_| model.is_some());
         let task = Task { prompt, context: &options.context, schema, model, effort };
         let task = Json::of(&task).map_err(|e| invalid(e.to_string()))?;
-        Ok(AgentJob { request, agent, options, task, status })
+        Ok(AgentJob { request, agent, named, options, task, status })
     }
 
     /// The model that a script's word for one means: `PROVIDER/MODEL`, or a model of the provider in use.
@@ -198,19 +225,11 @@ impl Ground {
     }
 
     async fn run_agent(self: Arc<Self>, job: AgentJob) -> Ended {
-        let AgentJob { request, agent, options, task, status } = job;
+        let AgentJob { request, agent, named, options, task, status } = job;
         let id = agent.agent();
         // Made before the call, so that the call's own end is recorded first when both are dropped.
         let mut open = OpenAgent { ground: &self, agent: &agent, kept: false, closed: false };
-        self.record(Event::AgentStarted {
-            agent: id,
-            parent: self.who.agent(),
-            label: options.label.clone(),
-            phase: options.phase.clone(),
-            agent_type: options.kind().to_owned(),
-            grant: agent.grant().clone(),
-            isolated: options.isolation == Isolation::Worktree,
-        });
+        self.record(self.started(&agent, &options));
         self.watch.see(Progress::AgentStarted { agent: id, label: &options.label });
         let mut tried = Tried::default();
         let worked = self.attempts(&agent, &options, &task, &mut tried);
@@ -245,8 +264,8 @@ impl Ground {
         Ended {
             unrecorded: unrecorded(failure.as_ref()),
             completion: self.told_unless_planned(Completion { id: request, settlement }, &planned),
-            planned,
-            lane: Lane::Agents,
+            planned: Some(planned),
+            named,
             failure: failure.map(|failure| AgentFailure { agent: id, label, failure }),
             out_of_budget,
         }
@@ -255,6 +274,37 @@ impl Ground {
     /// A plan gives the script what is known, and nothing else.
     fn told_unless_planned(&self, completion: Completion, planned: &Planned) -> Option<Completion> {
         (!self.planning || planned.reused.is_some()).then_some(completion)
+    }
+
+    /// End an agent that never starts, because of what it depends on.
+    fn end_unstarted(&self, job: AgentJob, failure: Failure) -> Ended {
+        let AgentJob { request, agent, named, options, status, .. } = job;
+        let id = agent.agent();
+        self.record(self.started(&agent, &options));
+        self.record(Event::AgentEnded { agent: id, failure: Some(failure.clone()) });
+        self.watch.see(Progress::AgentStarted { agent: id, label: &options.label });
+        self.watch.see(Progress::AgentEnded { agent: id, label: &options.label, failure: Some(&failure) });
+        let null = if status { told(&Err(failure.clone()), id, &Tried::default()) } else { Json::null() };
+        Ended {
+            completion: Some(Completion { id: request, settlement: Ok(null) }),
+            planned: None,
+            named,
+            failure: Some(AgentFailure { agent: id, label: options.label, failure }),
+            unrecorded: None,
+            out_of_budget: false,
+        }
+    }
+
+    fn started(&self, agent: &Principal, options: &AgentOptions) -> Event {
+        Event::AgentStarted {
+            agent: agent.agent(),
+            parent: self.who.agent(),
+            label: options.label.clone(),
+            phase: options.phase.clone(),
+            agent_type: options.kind().to_owned(),
+            grant: agent.grant().clone(),
+            isolated: options.isolation == Isolation::Worktree,
+        }
     }
 
     /// Run an agent until it answers as it should, fails in a way that running it again does not change, or has been run as
@@ -302,7 +352,7 @@ impl Ground {
         let out_of_budget = result.as_ref().err().is_some_and(is_out_of_budget);
         let completion = Completion { id: job.request, settlement: result.map_err(|failure| thrown(&failure)) };
         let completion = self.told_unless_planned(completion, &planned);
-        Ended { completion, planned, lane: Lane::Tools, failure: None, unrecorded, out_of_budget }
+        Ended { completion, planned: Some(planned), named: String::new(), failure: None, unrecorded, out_of_budget }
     }
 
     /// Note a fact that is not a call. A failing ledger refuses the next call, so the run cannot go on unrecorded.
@@ -339,71 +389,190 @@ impl Drop for OpenAgent<'_> {
     }
 }
 
-/// All jobs of one run.
+/// All jobs of one script.
 pub(crate) struct Jobs {
     ground: Arc<Ground>,
+    depth: Depth,
     running: JoinSet<Ended>,
+    /// Scripts are not torn down like other jobs: they end what is theirs first.
+    called: JoinSet<Ended>,
+    over: watch::Sender<bool>,
     agents: Queue<AgentJob>,
     tools: Queue<ToolJob>,
+    workflows: Queue<WorkflowJob>,
+    labels: Labels,
+    /// Agents that wait for others.
+    held: Held<AgentJob>,
+    /// Agents that will never start, for the loop to hear of.
+    broken: Vec<Ended>,
 }
 
 /// What waits, in the order of its priority and within one in the order in which it came.
-struct Queue<J> {
-    waiting: [VecDeque<J>; 3],
-    running: usize,
-    at_once: usize,
-}
+struct Queue<J>([VecDeque<J>; 3]);
 
 impl<J> Queue<J> {
-    fn new(at_once: usize) -> Self {
-        Self { waiting: Default::default(), running: 0, at_once: at_once.max(1) }
+    fn new() -> Self {
+        Self(Default::default())
     }
 
     fn add(&mut self, job: J, priority: Priority) {
-        self.waiting[priority as usize].push_back(job);
+        self.0[priority as usize].push_back(job);
     }
 
     fn drain(&mut self) -> impl Iterator<Item = J> {
-        self.waiting.iter_mut().rev().flat_map(|waiting| waiting.drain(..))
+        self.0.iter_mut().rev().flat_map(|waiting| waiting.drain(..))
     }
 
     fn next(&mut self) -> Option<J> {
-        if self.running >= self.at_once {
+        self.0.iter_mut().rev().find_map(VecDeque::pop_front)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(VecDeque::is_empty)
+    }
+
+    /// What is next, with a slot for it, if there is one at once.
+    fn ready(&mut self, slots: &Arc<Semaphore>) -> Option<(J, OwnedSemaphorePermit)> {
+        if self.is_empty() {
             return None;
         }
-        let job = self.waiting.iter_mut().rev().find_map(VecDeque::pop_front)?;
-        self.running += 1;
-        Some(job)
+        let slot = Arc::clone(slots).try_acquire_owned().ok()?;
+        self.next().map(|job| (job, slot))
     }
 }
 
 impl Jobs {
-    pub(crate) fn new(ground: Arc<Ground>, agents_at_once: usize, tools_at_once: usize) -> Self {
-        let (agents, tools) = (Queue::new(agents_at_once), Queue::new(tools_at_once));
-        Self { ground, running: JoinSet::new(), agents, tools }
+    pub(crate) fn new(ground: Arc<Ground>, depth: Depth) -> Self {
+        Self {
+            ground,
+            depth,
+            running: JoinSet::new(),
+            called: JoinSet::new(),
+            over: watch::Sender::new(false),
+            agents: Queue::new(),
+            tools: Queue::new(),
+            workflows: Queue::new(),
+            labels: Labels::default(),
+            held: Held::default(),
+            broken: Vec::new(),
+        }
     }
 
-    pub(crate) fn add_agent(&mut self, job: AgentJob) {
-        self.ground.watch.see(Progress::AgentQueued);
-        let priority = job.options.priority;
-        self.agents.add(job, priority);
+    /// Where the script stands whose jobs these are.
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// Take an agent request, or say what the script's `agent()` throws.
+    pub(crate) fn ask_agent(
+        &mut self,
+        request: u64,
+        prompt: &str,
+        options: &Json,
+        status: bool,
+    ) -> Result<(), Rejection> {
+        let options = AgentOptions::parse(options)?;
+        let (named, deps) = (options.label.clone(), options.deps.clone());
+        self.labels.check(&named, &deps)?;
+        self.labels.ask(&named, &deps);
+        match self.ground.accept_agent(request, prompt, options, status) {
+            Ok(job) => {
+                self.ground.watch.see(Progress::AgentQueued);
+                self.place_with_dependents(job);
+                Ok(())
+            }
+            Err(rejection) => {
+                // Whoever waits for it must hear that it will not come.
+                self.labels.release(&named, &deps);
+                self.labels.end(&named, Some(&Failure::Failed(rejection.message.clone())));
+                self.settle(&named);
+                Err(rejection)
+            }
+        }
+    }
+
+    fn place_with_dependents(&mut self, job: AgentJob) {
+        if let Some(ended) = self.place(job) {
+            self.settle(&ended);
+        }
+    }
+
+    /// Put an agent where it belongs: with those that may start, with those that wait for others, or with those that never
+    /// will. Gives the label of one that thereby ended.
+    fn place(&mut self, job: AgentJob) -> Option<String> {
+        match self.labels.standing(&job.options.deps) {
+            Standing::Ready => {
+                let priority = job.options.priority;
+                self.agents.add(job, priority);
+                None
+            }
+            Standing::Waits(label) => {
+                self.held.add(job, label);
+                None
+            }
+            Standing::Broken(failure) => {
+                self.labels.release(&job.named, &job.options.deps);
+                self.labels.end_broken(&job.named, &job.options.deps);
+                let ended = self.ground.end_unstarted(job, failure);
+                let named = ended.named.clone();
+                self.broken.push(ended);
+                Some(named)
+            }
+        }
+    }
+
+    /// Something happened to the agents called `label`: those that waited for them are placed anew, and so on. A list of what
+    /// is left to do, and no recursion: a script may put any number in a row.
+    fn settle(&mut self, label: &str) {
+        let mut left = vec![label.to_owned()];
+        while let Some(label) = left.pop() {
+            for job in self.held.take(&label) {
+                left.extend(self.place(job));
+            }
+        }
     }
 
     pub(crate) fn add_tool(&mut self, job: ToolJob) {
         self.tools.add(job, Priority::Normal);
     }
 
+    pub(crate) fn add_workflow(&mut self, job: WorkflowJob) {
+        self.workflows.add(job, Priority::Normal);
+    }
+
     /// Start whatever has room.
     pub(crate) fn start(&mut self) {
-        while let Some(job) = self.agents.next() {
-            self.running.spawn(Arc::clone(&self.ground).run_agent(job));
+        while let Some((job, slot)) = self.agents.ready(&self.ground.slots.agents) {
+            self.start_agent(job, slot);
         }
-        while let Some(job) = self.tools.next() {
-            self.running.spawn(Arc::clone(&self.ground).run_tool(job));
+        while let Some((job, slot)) = self.tools.ready(&self.ground.slots.tools) {
+            self.start_tool(job, slot);
+        }
+        while let Some((job, slot)) = self.workflows.ready(&self.ground.slots.workflows) {
+            self.start_workflow(job, slot);
         }
     }
 
-    /// Give up what has not started: the script sees `null` for agents and an exception for tools.
+    fn start_agent(&mut self, job: AgentJob, slot: OwnedSemaphorePermit) {
+        // Another with a label that it waits for may have been asked for while it was in the queue.
+        if self.labels.standing(&job.options.deps) != Standing::Ready {
+            drop(slot);
+            return self.place_with_dependents(job);
+        }
+        self.labels.release(&job.named, &job.options.deps);
+        self.running.spawn(within(slot, Arc::clone(&self.ground).run_agent(job)));
+    }
+
+    fn start_tool(&mut self, job: ToolJob, slot: OwnedSemaphorePermit) {
+        self.running.spawn(within(slot, Arc::clone(&self.ground).run_tool(job)));
+    }
+
+    fn start_workflow(&mut self, job: WorkflowJob, slot: OwnedSemaphorePermit) {
+        let over = self.over.subscribe();
+        self.called.spawn(within(slot, Arc::clone(&self.ground).run_workflow(job, over)));
+    }
+
+    /// Give up what has not started: the script sees `null` for agents and an exception for tools and workflows.
     pub(crate) fn abandon_waiting(&mut self) -> Vec<Completion> {
         let given_up = |job: AgentJob| {
             let null = if job.status {
@@ -413,44 +582,92 @@ impl Jobs {
             };
             Completion { id: job.request, settlement: Ok(null) }
         };
-        let agents = self.agents.drain().map(given_up);
-        let stopped = || Err(reject("cancelled", "the run is being stopped"));
-        let tools = self.tools.drain().map(|job| Completion { id: job.request, settlement: stopped() });
-        agents.chain(tools).collect()
+        let stopped = |id| Completion { id, settlement: Err(reject("cancelled", "the run is being stopped")) };
+        let agents: Vec<_> = self.agents.drain().chain(self.held.drain()).map(given_up).collect();
+        let tools = self.tools.drain().map(|job| stopped(job.request));
+        agents.into_iter().chain(tools).chain(self.workflows.drain().map(|job| stopped(job.request))).collect()
     }
 
     /// End every cell. Their calls are recorded as cancelled.
     pub(crate) async fn end_all(&mut self) {
+        self.over.send_replace(true);
         self.running.shutdown().await;
+        while self.called.join_next().await.is_some() {}
     }
 
+    /// Labels that agents wait for although no agent has them.
+    pub(crate) fn missing_labels(&self) -> Option<String> {
+        self.held.missing(&self.labels)
+    }
+
+    /// Whether nothing is under way, and nothing waits for room. Agents that wait for others may be left.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty()
+        let waiting = [self.agents.is_empty(), self.tools.is_empty(), self.workflows.is_empty()];
+        self.broken.is_empty()
+            && self.running.is_empty()
+            && self.called.is_empty()
+            && waiting.into_iter().all(|none| none)
     }
 
-    /// Wait until at least one job has ended, and take all that have. `None` when nothing runs.
-    pub(crate) async fn ended(&mut self) -> Option<Result<Vec<Ended>, String>> {
-        let first = self.running.join_next().await?;
+    /// Wait until at least one job has ended, and take all that have. Meanwhile, what waits for room that another script of the
+    /// run has is started when there is some.
+    pub(crate) async fn ended(&mut self) -> Result<Vec<Ended>, String> {
+        if !self.broken.is_empty() {
+            return Ok(std::mem::take(&mut self.broken));
+        }
+        let slots = &self.ground.slots;
+        let (agents, tools, workflows) =
+            (Arc::clone(&slots.agents), Arc::clone(&slots.tools), Arc::clone(&slots.workflows));
+        let first = loop {
+            tokio::select! {
+                Some(joined) = self.running.join_next() => break joined,
+                Some(joined) = self.called.join_next() => break joined,
+                Ok(slot) = Arc::clone(&agents).acquire_owned(), if !self.agents.is_empty() => {
+                    if let Some(job) = self.agents.next() {
+                        self.start_agent(job, slot);
+                    }
+                }
+                Ok(slot) = Arc::clone(&tools).acquire_owned(), if !self.tools.is_empty() => {
+                    if let Some(job) = self.tools.next() {
+                        self.start_tool(job, slot);
+                    }
+                }
+                Ok(slot) = Arc::clone(&workflows).acquire_owned(), if !self.workflows.is_empty() => {
+                    if let Some(job) = self.workflows.next() {
+                        self.start_workflow(job, slot);
+                    }
+                }
+                else => return Ok(Vec::new()),
+            }
+        };
         let mut ended = Vec::new();
         let mut next = Some(first);
         while let Some(joined) = next {
-            match joined {
-                Ok(job) => {
-                    match job.lane {
-                        Lane::Agents => self.agents.running -= 1,
-                        Lane::Tools => self.tools.running -= 1,
-                    }
-                    ended.push(job);
-                }
-                Err(error) => return Some(Err(format!("a task of the host died: {error}"))),
+            let job = joined.map_err(died)?;
+            if !job.named.is_empty() {
+                self.labels.end(&job.named, job.failure.as_ref().map(|failed| &failed.failure));
+                self.settle(&job.named);
             }
-            next = self.running.try_join_next();
+            ended.push(job);
+            next = self.running.try_join_next().or_else(|| self.called.try_join_next());
         }
-        Some(Ok(ended))
+        ended.append(&mut self.broken);
+        Ok(ended)
     }
 }
 
-fn unrecorded(failure: Option<&Failure>) -> Option<String> {
+/// Run a job in its slot, which is free again when the job has ended.
+async fn within(slot: OwnedSemaphorePermit, job: impl Future<Output = Ended>) -> Ended {
+    let ended = job.await;
+    drop(slot);
+    ended
+}
+
+fn died(error: JoinError) -> String {
+    format!("a task of the host died: {error}")
+}
+
+pub(crate) fn unrecorded(failure: Option<&Failure>) -> Option<String> {
     match failure {
         Some(Failure::Unrecorded(why)) => Some(why.clone()),
         _ => None,
@@ -466,7 +683,7 @@ fn refused(refusal: SpawnRefused) -> Rejection {
 }
 
 /// The exception that tells a script of a failure.
-fn thrown(failure: &Failure) -> Rejection {
+pub(crate) fn thrown(failure: &Failure) -> Rejection {
     let detail = Json::of(failure).unwrap_or_else(|_| Json::null());
     let code = if is_out_of_budget(failure) { "over-budget" } else { failure.cause() };
     Rejection { code: code.to_owned(), message: failure.to_string(), detail }

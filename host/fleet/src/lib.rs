@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod drive;
 pub mod excerpt;
+pub mod library;
 pub mod model;
 pub mod options;
 pub mod provider;
@@ -13,6 +14,10 @@ pub mod shape;
 pub mod stop;
 pub mod watch;
 
+mod deps;
 mod jobs;
+mod nested;
+mod session;
+mod tally;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The options of `agent()`, parsed once. The engine checks them for the script's author; this is the check that counts,
 //! since an engine is a guest. What this version cannot honour is refused, never silently dropped.
 
+use crate::deps;
 use crate::shape::Shape;
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,7 +33,7 @@ struct Written {
     effort: Option<String>,
     isolation: Option<Value>,
     quota: Option<Spending>,
-    deps: Option<Value>,
+    deps: Option<Vec<String>>,
     retry: Option<Again>,
     priority: Option<Priority>,
 }
@@ -127,6 +128,8 @@ pub struct AgentOptions {
     pub timeout: Option<Duration>,
     /// Where it writes.
     pub isolation: Isolation,
+    /// The labels of the agents it waits for, each once.
+    pub deps: Vec<String>,
     tools: Option<Vec<ToolPattern>>,
     allow: Option<Vec<Capability>>,
     deny: Vec<Capability>,
@@ -136,12 +139,6 @@ impl AgentOptions {
     /// Parse the options object; the error is what the script's `agent()` throws.
     pub fn parse(options: &Json) -> Result<Self, Rejection> {
         let written: Written = options.read().map_err(|e| invalid(format!("agent() options: {e}")))?;
-        if written.deps.is_some() {
-            return Err(reject(
-                "unsupported",
-                "agent() option \"deps\" is not supported by this version; await instead",
-            ));
-        }
         let brain = match written.agent_type {
             Some(name) => Brain::Component(name.parse().map_err(|e| invalid(format!("agentType: {e}")))?),
             None => Brain::Model(written.model),
@@ -165,6 +162,7 @@ impl AgentOptions {
             schema,
             timeout: written.timeout.map(milliseconds).transpose()?,
             isolation,
+            deps: written.deps.map(deps::checked).transpose()?.unwrap_or_default(),
             tools,
             allow: written.allow,
             deny: written.deny.unwrap_or_default(),
@@ -315,7 +313,8 @@ mod tests {
             (r#"{"agentType":"x","isolation":true}"#, "isolation"),
             (r#"{"agentType":"x","retry":9}"#, "retry"),
             (r#"{"agentType":"x","retry":{"attempts":0}}"#, "retry"),
-            (r#"{"agentType":"x","deps":["a"]}"#, "deps"),
+            (r#"{"agentType":"x","deps":[""]}"#, "deps"),
+            (r#"{"agentType":"x","deps":"a"}"#, "sequence"),
             (r#"{"agentType":"x","quota":{"usd":-1}}"#, "usd"),
             (r#"{"agentType":"x","quota":{"calls":1}}"#, "calls"),
             (r#"{"agentType":"x","priority":"urgent"}"#, "urgent"),

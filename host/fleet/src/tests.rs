@@ -1,11 +1,15 @@
 //! The driver against an engine and a runner written in Rust, so that order, refusals and stops can be told exactly. The
 //! real engine is driven in the end-to-end tests.
 
+mod deps;
+mod nested;
+
 use crate::drive::{RunReport, Settings, Workflow, drive};
+use crate::library::{Found, Library};
 use crate::stop::Stop;
 use crate::watch::Unwatched;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,8 +38,11 @@ struct World {
     /// Events after which the record is full; 0: never.
     full_after: usize,
     events: Mutex<Vec<Event>>,
-    script: Mutex<Option<Script>>,
+    /// One for each engine, in the order in which they are opened.
+    scripts: Mutex<VecDeque<Script>>,
     order: Mutex<Vec<String>>,
+    /// Agents and tools that run, and the most that did at once.
+    busy: Mutex<(usize, usize)>,
     wrote: Mutex<BTreeMap<AgentId, (usize, String)>>,
 }
 
@@ -112,10 +119,36 @@ impl Worktrees for World {
     }
 }
 
+impl Library for World {
+    fn find(&self, name: &str) -> Result<Found, String> {
+        match name {
+            "nowhere" => Err("there is no workflow \"nowhere\"".into()),
+            name => Ok(Found { name: name.into(), source: format!("source of {name}") }),
+        }
+    }
+}
+
 struct Hands(Arc<World>);
 
+/// Somebody at work.
+struct Busy<'a>(&'a World);
+
+impl<'a> Busy<'a> {
+    fn of(world: &'a World) -> Self {
+        let mut busy = world.busy.lock().unwrap();
+        *busy = (busy.0 + 1, busy.1.max(busy.0 + 1));
+        Self(world)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.lock().unwrap().0 -= 1;
+    }
+}
+
 impl Runner for Hands {
-    /// An agent or tool does what its prompt says: `ok N`, `fail`, or `sleep`.
+    /// An agent or tool does what its prompt says: `ok N`, `fail`, `nap`, or `sleep`.
     fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {
             let task: serde_json::Value = admitted.arguments().read().unwrap();
@@ -124,6 +157,10 @@ impl Runner for Hands {
             if let Some((line, text)) = prompt.strip_prefix("write ").and_then(|told| told.split_once(':')) {
                 assert_eq!(admitted.isolation(), Isolation::Worktree);
                 self.0.wrote.lock().unwrap().insert(admitted.agent(), (line.parse().unwrap(), text.to_owned()));
+            }
+            let _busy = Busy::of(&self.0);
+            if prompt.contains("nap") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             if prompt.contains("sleep") {
                 tokio::time::sleep(Duration::from_secs(3_600)).await;
@@ -137,7 +174,7 @@ impl Runner for Hands {
     }
 
     fn open_script(&self, _: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>> {
-        let script = self.0.script.lock().unwrap().take().expect("one script a run");
+        let script = self.0.scripts.lock().unwrap().pop_front().expect("a script for each engine");
         Box::pin(async move { Ok(Box::new(Cell(script)) as Box<dyn ScriptCell>) })
     }
 }
@@ -198,17 +235,17 @@ fn all(prompts: Vec<String>) -> Script {
 }
 
 async fn run(script: Script, at_once: usize, limits: RunLimits, stop: &Stop) -> (RunReport, Arc<World>) {
-    run_in(World::default(), script, at_once, limits, stop).await
+    run_in(World::default(), vec![script], at_once, limits, stop).await
 }
 
 async fn run_in(
     world: World,
-    script: Script,
+    scripts: Vec<Script>,
     at_once: usize,
     limits: RunLimits,
     stop: &Stop,
 ) -> (RunReport, Arc<World>) {
-    let world = Arc::new(World { script: Mutex::new(Some(script)), ..world });
+    let world = Arc::new(World { scripts: Mutex::new(scripts.into()), ..world });
     let capacity = Capacity::of_places(64, 2_000, 2, 2_000);
     let dispatcher = Dispatcher::new(
         world.clone(),
@@ -222,8 +259,13 @@ async fn run_in(
     let who = dispatcher.start("r".parse().unwrap(), "/".into(), grant, limits);
     let (title, source, version) = ("t".into(), "s".into(), "0".into());
     let workflow = Workflow { title, source, args: Json::null(), version, settings: Json::null(), resumes: None };
-    let settings =
-        Settings { agents_at_once: at_once, tools_at_once: 4, worktrees: Some(world.clone()), ..Settings::default() };
+    let settings = Settings {
+        agents_at_once: at_once,
+        tools_at_once: 4,
+        workflows: Some(world.clone()),
+        worktrees: Some(world.clone()),
+        ..Settings::default()
+    };
     let engine = "engine".parse().unwrap();
     let report = drive(&dispatcher, &who, &engine, &workflow, settings, Arc::new(Unwatched), stop).await;
     (report, world)
@@ -333,7 +375,7 @@ async fn a_run_that_cannot_be_recorded_ends_and_is_never_called_completed() {
     for full_after in 1..12 {
         let world = World { full_after, ..World::default() };
         let script = all(vec!["ok".into(); 2]);
-        let (report, _) = run_in(world, script, 8, RunLimits::default(), &Stop::default()).await;
+        let (report, _) = run_in(world, vec![script], 8, RunLimits::default(), &Stop::default()).await;
         let events_of_a_whole_run = 12;
         assert!(full_after < events_of_a_whole_run);
         assert_eq!(report.status, RunStatus::Failed, "after {full_after} events");

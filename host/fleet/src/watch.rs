@@ -18,6 +18,8 @@ pub enum Progress<'a> {
     Phase(&'a str),
     /// The script logged a line. Not yet neutralized for a terminal.
     Log(&'a str),
+    /// Another workflow runs as a part of this one; its name.
+    WorkflowStarted(&'a str),
     /// An agent waits for its turn.
     AgentQueued,
     /// An agent runs.

@@ -42,6 +42,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resumes: Option<RunId>,
     },
+    /// The script had another workflow run as a part of this run.
+    WorkflowStarted {
+        /// What it is known by.
+        name: String,
+        /// SHA-256 of its source.
+        script: Digest,
+        /// Its arguments.
+        args: Payload,
+    },
     /// The script entered a phase.
     Phase {
         /// Its title.
@@ -198,6 +207,7 @@ macro_rules! contents {
             Event::CallIntended { arguments, .. } => (vec![arguments], $none),
             Event::ClaimJudged { votes, .. } => (vec![votes], $none),
             Event::RunPrepared { source, .. } => (vec![source], $none),
+            Event::WorkflowStarted { args, .. } => (vec![args], $none),
             Event::RunEnded { value, .. } => (value.into_iter().collect(), $none),
             Event::CallEnded { value, reads, artifacts, .. } => {
                 (value.into_iter().chain(reads).collect(), artifacts.$slice())

@@ -36,7 +36,7 @@ pub struct Capacity {
     /// Cells that compute at the same time.
     pub running: usize,
     /// Linear memory of all cells together, bytes. Half is for tools, three eighths for agents, the rest for scripts. Each sort
-    /// gets at least what one cell may ask for.
+    /// gets at least what one cell may ask for; scripts get that for two, since one may call another.
     pub memory_bytes_max: u64,
     /// Calls that may wait for a place, of each sort.
     pub queue_max: usize,
@@ -49,6 +49,16 @@ impl Capacity {
     /// All cells that can be alive at once.
     pub fn cells(&self) -> usize {
         self.tools + self.agents + self.scripts
+    }
+
+    /// Script engines that can be alive at once, however much memory each asks for.
+    pub fn scripts_alive(&self) -> usize {
+        let fit = usize::try_from(self.scripts_memory() / CELL_BYTES_MAX).unwrap_or(usize::MAX);
+        self.scripts.min(fit).max(1)
+    }
+
+    fn scripts_memory(&self) -> u64 {
+        (self.memory_bytes_max / 8).max(self.scripts.clamp(1, 2) as u64 * CELL_BYTES_MAX)
     }
 
     /// The same, with memory for every place at its largest and a queue without end. For tests and for one call.
@@ -72,11 +82,11 @@ impl Pool {
     /// A pool with `capacity`, all of it free.
     pub fn new(capacity: Capacity) -> Self {
         let memory = |eighths: u64| (capacity.memory_bytes_max / 8 * eighths).max(CELL_BYTES_MAX);
-        let sort = |places, eighths| Turnstile::new(places, memory(eighths), capacity.queue_max);
+        let sort = |places, memory| Turnstile::new(places, memory, capacity.queue_max);
         Self {
-            tools: sort(capacity.tools, 4),
-            agents: sort(capacity.agents, 3),
-            scripts: sort(capacity.scripts, 1),
+            tools: sort(capacity.tools, memory(4)),
+            agents: sort(capacity.agents, memory(3)),
+            scripts: sort(capacity.scripts, capacity.scripts_memory()),
             models: Turnstile::new(capacity.models, u64::MAX, capacity.queue_max),
             // Whoever asks for this has a place already, so its queue is as long as there are places.
             running: Turnstile::new(capacity.running, u64::MAX, usize::MAX),
@@ -299,6 +309,21 @@ mod tests {
         soon(pool.lease(&one, Berth::Agent, 1)).await.expect("agents have memory of their own").unwrap();
         drop(large);
         soon(pool.lease(&one, Berth::Tool, u64::MAX)).await.expect("nobody waits for more than there is").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_script_and_those_it_calls_fit_however_little_memory_there_is() {
+        for memory_bytes_max in [1, CELL_BYTES_MAX, 24 * CELL_BYTES_MAX, 1 << 50] {
+            let capacity = Capacity { memory_bytes_max, ..Capacity::of_places(1, 1, 5, 9) };
+            let (pool, one) = (Pool::new(capacity), run("one"));
+            let alive = capacity.scripts_alive();
+            assert!((2..=5).contains(&alive), "{alive}");
+            let mut leases = Vec::new();
+            for _ in 0..alive {
+                leases.push(pool.lease(&one, Berth::Script, CELL_BYTES_MAX).now_or_never().expect("it fits").unwrap());
+            }
+        }
+        assert_eq!(Capacity::of_places(1, 1, 1, 1).scripts_alive(), 1);
     }
 
     #[tokio::test(start_paused = true)]

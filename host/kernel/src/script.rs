@@ -33,6 +33,13 @@ pub enum Action {
         /// Its arguments.
         arguments: Json,
     },
+    /// Run another workflow as a part of this one; answered.
+    Workflow {
+        /// What it is known by, as the script wrote it.
+        name: String,
+        /// Its `args`.
+        args: Json,
+    },
     /// A phase began; not answered.
     Phase(String),
     /// A line for the log; not answered.

@@ -89,6 +89,7 @@ fn follow(
             match &recorded.event {
                 Event::Phase { title } if seq >= phase_now => see(Progress::Phase(title)),
                 Event::Log { text } => see(Progress::Log(text)),
+                Event::WorkflowStarted { name, .. } => see(Progress::WorkflowStarted(name)),
                 Event::CallIntended { .. } => drop(calls.fetch_add(1, Ordering::Relaxed)),
                 Event::AgentStarted { agent, label, .. } => {
                     see(Progress::AgentQueued);

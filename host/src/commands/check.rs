@@ -8,6 +8,7 @@ use super::{print_json, print_out};
 use crate::cli::{Output, Permissions};
 use crate::examine::Examiner;
 use crate::exit::{Exit, Trouble};
+use crate::lint::called::called;
 use crate::lint::{Finding, Gravity, lint};
 use crate::paths::Home;
 use crate::report::count;
@@ -17,6 +18,7 @@ use crate::workflows::{Script, Shelves};
 use serde::Serialize;
 use std::path::Path;
 use vespiary_fleet::excerpt::excerpt;
+use vespiary_fleet::library::Library;
 use vespiary_kernel::script::{ErrorKind, ScriptError};
 
 #[derive(Serialize)]
@@ -46,13 +48,16 @@ pub(super) fn check(
 ) -> Result<Exit, Trouble> {
     let root = wiring::project(dir)?;
     let home = Home::locate()?;
-    let script = Shelves::of(&root, &home).find(asked)?;
+    let shelves = Shelves::of(&root, &home);
+    let script = shelves.find(asked)?;
     let rules = wiring::rules(&home, policy, &root, &Permissions::default())?;
     let shelf = wiring::shelf(&Permissions::default(), &rules)?;
     let examined = Examiner::new(&home, shelf, rules, root)?.examine(&script.source);
     let examined = examined
         .map_err(|failure| Trouble::of_failure(&format!("{} cannot be checked", script.path.display()), &failure))?;
     let mut findings = lint(&script.source);
+    findings.extend(called(&script.source, |name| Library::find(&shelves, name).map(|found| found.source)));
+    findings.sort_by_key(|finding| (finding.line, finding.column, finding.rule));
     if let Err(error) = examined {
         // Where the engine cannot read on, neither can the lint; the engine says it better.
         findings.retain(|finding| finding.rule != "unread" && finding.line != error.line);

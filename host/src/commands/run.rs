@@ -167,10 +167,11 @@ pub(super) fn run(
     };
     let plan = onward.as_ref().is_some_and(|onward| onward.plan);
     let over = |script: &Script| (!args.fresh).then(|| (root.clone(), script.title.clone()));
+    let shelves = Arc::new(Shelves::of(&root, &home));
     let foresee = plan.then(Arc::<Questions>::default);
     let (script, script_args, before) = match onward {
         None => {
-            let script = Shelves::of(&root, &home).find(&args.script)?;
+            let script = shelves.find(&args.script)?;
             let over = over(&script);
             (script, script_args(args)?, Before { over, ..Before::default() })
         }
@@ -234,6 +235,9 @@ pub(super) fn run(
     let how = Settings {
         agents_at_once: args.at_once.map_or(capacity.agents, |most| capacity.agents.min(most as usize)),
         tools_at_once: capacity.tools,
+        // One place is the script's own.
+        workflows_at_once: host.capacity.scripts_alive() - 1,
+        workflows: Some(shelves),
         worktrees: host.sandbox.worktrees(),
         model,
         budget_tokens: args.tokens,

@@ -23,12 +23,12 @@ pub(super) fn look(desk: &mut Desk<'_>) {
 
 /// Every place that starts an agent, by itself or through a function that does.
 fn agents<'s>(desk: &mut Desk<'s>, definitions: &Definitions<'s>) {
-    let mut starters: Vec<&str> = vec!["agent", "agentResult"];
+    let mut starters: Vec<&str> = vec!["agent", "agentResult", "workflow"];
     let mut known: HashSet<&str> = starters.iter().copied().collect();
     let mut loops_told = HashSet::new();
     let mut places = 0;
     while let Some(starter) = starters.pop() {
-        let is_agent = matches!(starter, "agent" | "agentResult");
+        let is_agent = matches!(starter, "agent" | "agentResult" | "workflow");
         for i in 0..desk.tokens.len() {
             let uses = desk.tokens.is(i, starter)
                 && desk.tokens.is_word(i)
@@ -171,7 +171,7 @@ impl Origins<'_, '_> {
             match tokens.code(k) {
                 "args" => return Some("args"),
                 "tool" if called => return Some("what tool() answers"),
-                "agent" | "agentResult" if called && depth > 0 => return Some("what an agent answers"),
+                "agent" | "agentResult" | "workflow" if called && depth > 0 => return Some("what an agent answers"),
                 // As many answers as there were items; lists in them are another matter.
                 "parallel" | "pipeline" if called && flattens => return Some("what agents answer"),
                 "parallel" | "pipeline" if called => {
@@ -288,7 +288,8 @@ fn promise_for_function(desk: &mut Desk<'_>, i: usize, around: &[Around<'_>]) {
     };
     if wrong {
         let message = "parallel() takes functions, and this is a promise: it throws a TypeError".to_owned();
-        desk.report(i, Gravity::Error, "promise-for-function", message, "write () => agent(...)");
+        let hint = format!("write () => {}(...)", tokens.code(i));
+        desk.report(i, Gravity::Error, "promise-for-function", message, hint);
     }
 }
 

@@ -2,6 +2,7 @@
 //! without number, waits that nothing needs. Everything is read from tokens, so it can be mistaken about code that hides what it
 //! does; what it calls an error ends a run when it is reached, what it calls a warning only may cost time or money.
 
+pub mod called;
 mod fleet;
 mod surroundings;
 mod tokens;

@@ -247,7 +247,10 @@ impl Folding {
             }
             Event::Log { text } if record.log.len() < LOG_LINES_MAX => record.log.push(text),
             Event::RunPrepared { resumes, .. } => record.resumes = resumes,
-            Event::Log { .. } | Event::CallAdmitted { .. } | Event::AgentChanged { .. } => {}
+            Event::Log { .. }
+            | Event::WorkflowStarted { .. }
+            | Event::CallAdmitted { .. }
+            | Event::AgentChanged { .. } => {}
             Event::ChangesMerged { files, conflicting, .. } => {
                 record.changed = Some(ChangeCount { files, conflicting });
             }

@@ -30,6 +30,13 @@ pub enum Action {
         /// A JSON object.
         arguments: String,
     },
+    /// Run another workflow as a part of this one; answered by a completion.
+    Workflow {
+        /// What it is known by.
+        name: String,
+        /// Its `args`, as JSON.
+        args: String,
+    },
     /// The script entered a phase. Not answered.
     Phase(String),
     /// The script logged a line. Not answered.
@@ -43,6 +50,16 @@ pub enum Action {
         /// What the voters said, as JSON.
         votes: String,
     },
+}
+
+impl Action {
+    /// Whether a completion answers it.
+    pub fn is_answered(&self) -> bool {
+        match self {
+            Self::Agent { .. } | Self::Tool { .. } | Self::Workflow { .. } => true,
+            Self::Phase(_) | Self::Log(_) | Self::Verdict { .. } => false,
+        }
+    }
 }
 
 /// What comes of a vote.
@@ -102,7 +119,7 @@ impl Outbox {
     /// Number a request and keep it for the end of the turn.
     pub(crate) fn emit(&mut self, action: Action) -> u64 {
         self.last_id += 1;
-        if matches!(action, Action::Agent { .. } | Action::Tool { .. }) {
+        if action.is_answered() {
             self.open.insert(self.last_id);
         }
         self.requests.push(Request { id: self.last_id, action });

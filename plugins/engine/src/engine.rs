@@ -425,6 +425,7 @@ fn ways_out<'js>(ctx: &Ctx<'js>, outbox: &Rc<RefCell<Outbox>>) -> rquickjs::Resu
             1 => Action::Tool { name: first, arguments: json::well_formed(second) },
             2 => Action::Phase(first),
             4 => Action::Agent { prompt: first, options: second, status: true },
+            5 => Action::Workflow { name: first, args: json::well_formed(second) },
             _ => Action::Log(first),
         };
         #[allow(clippy::cast_precision_loss, reason = "identifiers count up from 1 and stay far below 2^53")]
@@ -542,7 +543,7 @@ fn parse(ctx: &Ctx<'_>, source: Source<'_>, meta: &Meta, wrapping: Wrapping) -> 
 }
 
 fn stalled() -> Fault {
-    let message = "the script waits for a promise that nothing will settle: no agent and no tool call is outstanding; look for a \
+    let message = "the script waits for a promise that nothing will settle: no agent, tool call or workflow is outstanding; look for a \
                    promise whose resolve function is never called";
     Fault::at(Kind::Stalled, Place::default(), message)
 }

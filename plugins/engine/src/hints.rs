@@ -30,7 +30,7 @@ fn for_name(name: &str) -> Option<&'static str> {
         "performance" | "crypto" | "WeakRef" | "FinalizationRegistry" | "Atomics" => {
             "it would make a run impossible to repeat; pass times and random values through args"
         }
-        "workflow" | "gate" => "this version of the engine does not have it yet; docs/workflows.md lists what it has",
+        "gate" => "this version of the engine does not have it yet; docs/workflows.md lists what it has",
         _ => return None,
     })
 }

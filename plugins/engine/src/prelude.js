@@ -40,6 +40,7 @@
   const PHASE = 2;
   const LOG = 3;
   const AGENT_RESULT = 4;
+  const WORKFLOW = 5;
 
   const ITEMS_MAX = 4096;
   const NOTES_MAX = 10;
@@ -220,6 +221,13 @@
     }
     const text = written('tool(name, args): the arguments', args, "{ path: 'README.md' }", "tool()'s arguments");
     return ask(TOOL, toWellFormed(name), text, tool);
+  };
+
+  const workflow = (name, args) => {
+    if (typeof name !== 'string' || name === '') {
+      throw new TypeErrorBase(`workflow(name, args): the name must be that of a workflow, like 'review-changes', not ${name === '' ? "''" : kindOf(name)}`);
+    }
+    return ask(WORKFLOW, toWellFormed(name), encode(args, "workflow()'s args"), workflow);
   };
 
   const phase = (title) => {
@@ -408,7 +416,7 @@
   };
 
   const offer = (name, value) => define(globalThis, name, freeze(value), false, false);
-  const offered = { __proto__: null, agent, agentResult, tool, parallel, pipeline, phase, log, budget, console };
+  const offered = { __proto__: null, agent, agentResult, tool, workflow, parallel, pipeline, phase, log, budget, console };
   for (const name in offered) offer(name, offered[name]);
 
   const phaseNow = () => currentPhase;

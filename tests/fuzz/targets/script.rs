@@ -51,7 +51,7 @@ fn look(turn: &Turn, last: &mut u64) -> Vec<u64> {
         *last = *id;
         match action {
             Action::Agent { options, .. } => json(options),
-            Action::Tool { arguments, .. } => json(arguments),
+            Action::Tool { arguments: given, .. } | Action::Workflow { args: given, .. } => json(given),
             Action::Verdict { votes, .. } => {
                 json(votes);
                 continue;

@@ -153,6 +153,7 @@ fn what_the_engine_offers_cannot_be_replaced() {
         "agent",
         "agentResult",
         "tool",
+        "workflow",
         "parallel",
         "pipeline",
         "phase",

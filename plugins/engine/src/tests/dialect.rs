@@ -93,6 +93,10 @@ fn wrong_agent_calls_throw_at_once() {
         ("tool(7)", "not a number"),
         ("tool('files.read', 'README.md')", "the arguments must be an object"),
         ("phase()", "the title must be a string that is not empty, not undefined"),
+        ("workflow()", "the name must be that of a workflow, like 'review-changes', not undefined"),
+        ("workflow('')", "not ''"),
+        ("workflow({ scriptPath: 'x.js' })", "not an object"),
+        ("workflow('x', () => 1)", "workflow()'s args holds a function, which JSON cannot"),
     ];
     for (call, message) in cases {
         let run = run(&format!("try {{ {call} }} catch (e) {{ return [e instanceof TypeError, e.message] }}"));
@@ -121,6 +125,18 @@ fn a_tool_answers_with_its_value() {
         Action::Tool { name: "search.grep".into(), arguments: r#"{"pattern":"x","max":3}"#.into() }
     );
     assert_eq!(value("return await tool('a.b')"), json!({}));
+}
+
+#[test]
+fn a_workflow_gets_its_args_and_gives_what_it_returned() {
+    let ran = run("return await workflow('inner', { n: 1.5 })");
+    assert_eq!(ran.value(), json!({"n": 1.5}));
+    assert_eq!(ran.requests[0].action, Action::Workflow { name: "inner".into(), args: r#"{"n":1.5}"#.into() });
+    assert_eq!(value("return await workflow('inner')"), json!(null));
+    assert_eq!(
+        value("try { await workflow('reject') } catch (e) { return [e.code, e.stack.includes('workflow.js:2')] }"),
+        json!(["denied", true])
+    );
 }
 
 #[test]

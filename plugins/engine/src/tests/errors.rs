@@ -165,7 +165,6 @@ fn names_of_other_worlds_are_explained() {
         ("fetch('x')", "no network"),
         ("require('fs')", "no modules"),
         ("setTimeout(() => 1, 5)", "no clock"),
-        ("workflow('x')", "not have it yet"),
         ("await gate({})", "not have it yet"),
     ] {
         let run = run(body);

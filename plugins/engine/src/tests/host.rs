@@ -71,10 +71,9 @@ pub(super) fn run_source(source: &str, args: &Value, answer: impl Fn(&Request) -
     let mut unanswered = requests.clone();
     let mut steps = 1;
     while state == State::Waiting {
-        let asks = |request: &&Request| matches!(request.action, Action::Agent { .. } | Action::Tool { .. });
         let completions = unanswered
             .iter()
-            .filter(asks)
+            .filter(|request| request.action.is_answered())
             .map(|request| Completion { id: request.id, settlement: answer(request) })
             .collect();
         let turn = engine.step(completions, 0);
@@ -86,17 +85,22 @@ pub(super) fn run_source(source: &str, args: &Value, answer: impl Fn(&Request) -
     Run { state, requests, steps }
 }
 
-/// Agents answer with their prompt, except `null` with null and `reject` with a refusal; tools with their arguments.
+/// Agents answer with their prompt, except `null` with null and `reject` with a refusal; tools with their arguments, workflows
+/// with theirs, except one called `reject`.
 pub(super) fn echo(request: &Request) -> Settlement {
     match &request.action {
         Action::Agent { prompt, .. } if prompt == "null" => Settlement::Resolved("null".to_owned()),
-        Action::Agent { prompt, .. } if prompt == "reject" => Settlement::Rejected {
-            code: "denied".to_owned(),
-            message: "agent() needs spawn:1".to_owned(),
-            detail: r#"{"needed":"spawn:1"}"#.to_owned(),
-        },
+        Action::Agent { prompt: word, .. } | Action::Workflow { name: word, .. } if word == "reject" => {
+            Settlement::Rejected {
+                code: "denied".to_owned(),
+                message: "agent() needs spawn:1".to_owned(),
+                detail: r#"{"needed":"spawn:1"}"#.to_owned(),
+            }
+        }
         Action::Agent { prompt, .. } => Settlement::Resolved(json!(prompt).to_string()),
-        Action::Tool { arguments, .. } => Settlement::Resolved(arguments.clone()),
+        Action::Tool { arguments: given, .. } | Action::Workflow { args: given, .. } => {
+            Settlement::Resolved(given.clone())
+        }
         Action::Phase(_) | Action::Log(_) | Action::Verdict { .. } => unreachable!("not answered"),
     }
 }
