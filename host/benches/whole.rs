@@ -44,6 +44,9 @@ fn main() {
     });
     program(home.path());
     fleet(home.path());
+    // Of this repository only a part is sources.
+    let sources = std::env::var_os("VESPIARY_BENCH_TREE").map_or_else(|| repository().join("host"), PathBuf::from);
+    again(home.path(), &sources);
 }
 
 fn repository() -> PathBuf {
@@ -164,19 +167,19 @@ fn program(home: &Path) {
     show("vespiary call echo.echo, start to exit", &mut starts, Some(floor));
 }
 
-/// A workflow of a thousand agents with nothing to do, against one of one agent.
+/// A workflow of a thousand agents with nothing to do, four or sixty-four at a time, against one of one agent.
 fn fleet(home: &Path) {
     let script = home.join("noop.js");
     std::fs::write(&script, FLEET).unwrap();
     let out = home.join("report");
-    let took = |n: u32| {
+    let took = |n: u32, at_once: u32| {
         let mut times = Vec::new();
         for round in 0..6 {
             let mut command = vespiary(home);
             command
                 .arg("run")
                 .arg(&script)
-                .args(["--json", "--arg", &format!("n={n}"), "--dir"])
+                .args(["--json", "--fresh", "--arg", &format!("n={n}"), "--at-once", &at_once.to_string(), "--dir"])
                 .arg(home)
                 .arg("--out")
                 .arg(&out);
@@ -189,10 +192,57 @@ fn fleet(home: &Path) {
         }
         times
     };
-    let (mut one, mut thousand) = (took(1), took(1_000));
+    let mut one = took(1, 1);
     println!();
     let floor = show("workflow of 1 agent with nothing to do", &mut one, None);
-    show("workflow of 1,000 agents with nothing to do", &mut thousand, Some(floor));
+    for at_once in [4, 64] {
+        let mut thousand = took(1_000, at_once);
+        show(&format!("workflow of 1,000 of them, {at_once} at a time"), &mut thousand, Some(floor));
+        println!("  {:.1} us an agent, its cell and its record included", (thousand[thousand.len() / 2] as f64) / 1e6);
+    }
+}
+
+/// The audit once more after one file of the tree has changed, against all of it.
+fn again(home: &Path, tree: &Path) {
+    let copy = home.join("tree");
+    let mut files = 0;
+    copy_tree(tree, &copy, &mut files);
+    let changed = copy.join("changed.rs");
+    let audit = |fresh: bool, out: &Path| {
+        let mut command = vespiary(home);
+        let script = repository().join("examples/audit.js");
+        command.arg("run").arg(script).args(["--json", "--dir"]).arg(&copy).arg("--out").arg(out);
+        if fresh {
+            command.arg("--fresh");
+        }
+        let begun = Instant::now();
+        let printed = command.output().unwrap();
+        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        begun.elapsed().as_nanos() as u64
+    };
+    let (mut whole, mut one) = (Vec::new(), Vec::new());
+    for round in 0..6u32 {
+        std::fs::write(&changed, format!("// {round}\n")).unwrap();
+        whole.push(audit(true, &home.join("r1")));
+        std::fs::write(&changed, format!("// {round} again\n")).unwrap();
+        one.push(audit(false, &home.join("r2")));
+    }
+    println!();
+    let floor = show(&format!("audit after one file of {files} changed"), &mut one, None);
+    show("audit of all of them", &mut whole, Some(floor));
+}
+
+fn copy_tree(from: &Path, to: &Path, files: &mut u32) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &to.join(entry.file_name()), files);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            *files += 1;
+        }
+    }
 }
 
 fn time(times: &mut Vec<u64>, counts: bool, work: impl FnOnce()) {

@@ -145,7 +145,8 @@ pub struct RunArgs {
     /// Start at most this many agents in the whole run.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub agents: u32,
-    /// Run at most this many agents at the same time. Default: by the machine's cores.
+    /// Run at most this many agents at the same time; those beyond the machine's own places wait for one. Default: by its cores,
+    /// and 64 where there is a provider.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub at_once: Option<u32>,
     /// How to print.

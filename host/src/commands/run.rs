@@ -41,9 +41,12 @@ use vespiary_kernel::account::Ceiling;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
+use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
+use vespiary_kernel::model::ModelName;
 use vespiary_kernel::pattern::ToolPattern;
+use vespiary_kernel::pool::Capacity;
 use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::reuse::Doubt;
 use vespiary_kernel::script::{ErrorKind, Verdict};
@@ -233,7 +236,7 @@ pub(super) fn run(
     let display = (!args.quiet && !args.output.json && !plan)
         .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
     let how = Settings {
-        agents_at_once: args.at_once.map_or(capacity.agents, |most| capacity.agents.min(most as usize)),
+        agents_at_once: args.at_once.map_or_else(|| agents_at_once(capacity, model.as_ref()), |most| most as usize),
         tools_at_once: capacity.tools,
         // One place is the script's own.
         workflows_at_once: host.capacity.scripts_alive() - 1,
@@ -313,6 +316,12 @@ pub(super) fn run(
     }
     print_out(&summary(&report, &ended, &written, applied.as_deref()))?;
     exit
+}
+
+/// As many agents as have a place to live; with a model to ask, as many as may ask at once: those only wait.
+fn agents_at_once(capacity: Capacity, model: Option<&ModelName>) -> usize {
+    let asking = usize::try_from(HostLimits::default().model_requests).unwrap_or(usize::MAX);
+    if model.is_some() { capacity.agents.max(asking) } else { capacity.agents }
 }
 
 /// What the run is likely to cost, by what it cost the last time, and whether it may.
@@ -486,6 +495,12 @@ fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Optio
                 &style.yellow(&format!("{} on which agents disagree; see the report\n", count(clashes, "path"))),
             );
         }
+    }
+    if !matches!(ended.status, RunStatus::Completed) {
+        out.push_str(&format!(
+            "`vespiary runs resume {}` goes on with it; what is finished stays so\n",
+            report.record.id
+        ));
     }
     out.push_str(&format!(
         "report: {}\n{}",
