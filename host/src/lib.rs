@@ -12,6 +12,7 @@ pub mod disk;
 pub mod entries;
 pub mod examine;
 pub mod exit;
+pub mod gates;
 pub mod lint;
 pub mod live;
 pub mod models;

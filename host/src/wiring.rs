@@ -45,6 +45,8 @@ pub struct Host {
     pub shelf: Arc<Shelf>,
     /// The cells.
     pub sandbox: Arc<Sandbox>,
+    /// Where a person is asked.
+    pub terminal: Arc<AtTerminal>,
     /// The places there are, within the machine's limits.
     pub capacity: Capacity,
 }
@@ -71,15 +73,16 @@ impl Host {
             eprintln!("vespiary: {refused}");
         }
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
+        let terminal = Arc::new(AtTerminal::new(quietly, rules.ask_time_max));
         let dispatcher = Dispatcher::new(
             Arc::clone(&ledger) as _,
             Arc::clone(&shelf) as Arc<dyn Catalog>,
             rules.policy,
             Pool::new(at),
             Arc::new(Runners::new(Arc::clone(&sandbox), programs(), models)),
-            Arc::new(AtTerminal::new(quietly, rules.ask_time_max)),
+            Arc::clone(&terminal) as _,
         );
-        Ok(Self { dispatcher, ledger, shelf, sandbox, capacity: at })
+        Ok(Self { dispatcher, ledger, shelf, sandbox, terminal, capacity: at })
     }
 }
 

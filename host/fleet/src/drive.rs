@@ -2,10 +2,12 @@
 //! permission; it hands every request to the dispatcher.
 
 use crate::changes::Changed;
+use crate::gatekeeper::Gatekeeper;
+use crate::gates::{Gates, OpenGate};
 pub use crate::jobs::AgentFailure;
 use crate::jobs::{Ground, Slots};
 use crate::library::Library;
-use crate::session::{self, Depth, Script};
+use crate::session::{self, Depth, Halt, Pulse, Script};
 use crate::stop::{Stop, Urgency};
 use crate::tally::Tally;
 use crate::watch::Watch;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub workflows_at_once: usize,
     /// Where the workflows are that a script calls by name. None: there are none.
     pub workflows: Option<Arc<dyn Library>>,
+    /// Who brings gates before a person. None: nobody does, and `gate()` throws.
+    pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
     /// Who keeps what isolated agents write. None: no agent can be isolated.
     pub worktrees: Option<Arc<dyn Worktrees>>,
     /// The model that agents without a component ask, where they name none. None: there is no provider.
@@ -61,6 +65,7 @@ impl Default for Settings {
             tools_at_once: 64,
             workflows_at_once: 1,
             workflows: None,
+            gatekeeper: None,
             worktrees: None,
             model: None,
             budget_tokens: None,
@@ -89,6 +94,8 @@ pub struct RunReport {
     pub calls: u64,
     /// What isolated agents changed; none where they changed nothing. Nothing of it is in the project.
     pub changed: Option<Changed>,
+    /// Gates that nobody has decided.
+    pub gates: Vec<OpenGate>,
 }
 
 /// Run `workflow` as `who`, on the engine plugin `engine`. Always ends with a record, also after a stop.
@@ -116,6 +123,9 @@ pub async fn drive(
         watch,
         slots: Slots::of(&settings),
         tally: Tally::default(),
+        activity: Arc::default(),
+        gates: Gates::default(),
+        gatekeeper: settings.gatekeeper,
         library: settings.workflows,
         worktrees: settings.worktrees,
         gathered: Mutex::default(),
@@ -124,10 +134,12 @@ pub async fn drive(
         stop: stop.clone(),
     });
     let (meta, end) = match dispatcher.log().append(who.run().id(), started) {
-        Err(error) => (None, Err(RunError::Engine(Failure::Unrecorded(error.to_string())))),
+        Err(error) => (None, Err(RunError::Engine(Failure::Unrecorded(error.to_string())).into())),
         Ok(()) => {
             let Workflow { title, source, args, .. } = workflow;
-            session::run(&ground, Script { title, source, args, depth: Depth::Run }, std::future::pending()).await
+            let script = Script { title, source, args, depth: Depth::Run };
+            let mut pulse = Pulse::new(&ground.activity, ground.activity.begin());
+            session::run(&ground, script, &mut pulse, std::future::pending()).await
         }
     };
     let changed = ground.merge_changes();
@@ -137,9 +149,13 @@ pub async fn drive(
         Ok(value) if tally.out_of_budget => (RunStatus::OutOfBudget, Some(value), None),
         Ok(value) if tally.agents_failed > 0 => (RunStatus::Degraded, Some(value), None),
         Ok(value) => (RunStatus::Completed, Some(value), None),
-        Err(error) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
-        Err(error @ RunError::Script(_)) if tally.out_of_budget => (RunStatus::OutOfBudget, None, Some(error)),
-        Err(error) => (RunStatus::Failed, None, Some(error)),
+        Err(Halt::Awaiting) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, None),
+        Err(Halt::Awaiting) => (RunStatus::AwaitingGate, None, None),
+        Err(Halt::Failed(error)) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
+        Err(Halt::Failed(error @ RunError::Script(_))) if tally.out_of_budget => {
+            (RunStatus::OutOfBudget, None, Some(error))
+        }
+        Err(Halt::Failed(error)) => (RunStatus::Failed, None, Some(error)),
     };
     let (mut status, mut error) = (status, error);
     let ended = Event::RunEnded { status, value: value.clone().map(Payload::Value), error: error.clone() };
@@ -163,5 +179,6 @@ pub async fn drive(
         failures: tally.failures,
         calls: who.run().calls(),
         changed,
+        gates: ground.gates.open(),
     }
 }

@@ -1,7 +1,7 @@
 //! `vespiary run`: a workflow from its file to its report.
 //!
 //! `--json`: `{schema: "vespiary.run/1", run, status, title, script, dir, duration_ms, agents, agents_failed, calls, tokens, usd,
-//! claims, findings, failures, error, report, changes, value}`. `changes` is `null` or `{applied, digest, paths, conflicts}`: what isolated agents
+//! claims, gates, findings, failures, error, report, changes, value}`. `changes` is `null` or `{applied, digest, paths, conflicts}`: what isolated agents
 //! changed. `findings` counts by severity, with `refuted`, `not_examined` and `malformed`, and is
 //! `null` when the script returned something else; `report` holds the paths of the three files, or is `null`.
 
@@ -11,6 +11,7 @@ use crate::cli::{Output, RunArgs};
 use crate::detach::{self, Detached};
 use crate::disk;
 use crate::exit::{Exit, Trouble};
+use crate::gates::{self, AtRun};
 use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
@@ -29,6 +30,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::excerpt::excerpt;
+use vespiary_fleet::gates::OpenGate;
 use vespiary_fleet::model::Models;
 use vespiary_fleet::stop::{Stop, Urgency};
 use vespiary_fleet::watch::{Unwatched, Watch};
@@ -107,7 +109,10 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
         None => ask(),
     });
     let host = Host::open(&home, shelf, capacity, rules, quietly, provider.map(Models::new))?;
-    let who = host.dispatcher.start(id.clone(), root, grant, limits);
+    let who = host.dispatcher.start(id.clone(), root.clone(), grant, limits);
+    let live = Arc::new(Live::begin(&home, &id)?);
+    let place = gates::Place { home: &home, run: &id, root: &root, grant: who.grant() };
+    let gatekeeper = AtRun::new(&place, Arc::clone(&live), Arc::clone(&host.terminal), &[])?;
     let display = (!args.quiet && !args.output.json)
         .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
     let settings = Settings {
@@ -116,6 +121,7 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
         // One place is the script's own.
         workflows_at_once: host.capacity.scripts_alive() - 1,
         workflows: Some(shelves),
+        gatekeeper: Some(Arc::new(gatekeeper)),
         worktrees: host.sandbox.worktrees(),
         model,
         budget_tokens: args.tokens,
@@ -129,7 +135,6 @@ pub(super) fn run(args: &RunArgs, policy: Option<&Path>, as_run: Option<RunId>) 
         Some(display) => Arc::clone(display) as _,
         None => Arc::new(Unwatched),
     };
-    let live = Arc::new(Live::begin(&home, &id)?);
     let runtime = wiring::runtime()?;
     let ended = runtime.block_on(async {
         let stop = Stop::default();
@@ -292,6 +297,9 @@ fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Optio
             ));
         }
     }
+    if ended.status == RunStatus::AwaitingGate {
+        out.push_str(&style.yellow(&awaiting(&report.record.id, &ended.gates)));
+    }
     if ended.agents_failed > 0 {
         out.push_str(&style.red(&format!("{} gave no answer\n", count(ended.agents_failed, "agent"))));
         for failed in ended.failures.iter().take(5) {
@@ -322,6 +330,22 @@ fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Optio
     out
 }
 
+/// What a run waits for, and how it goes on.
+fn awaiting(run: &RunId, gates: &[OpenGate]) -> String {
+    let mut out = String::from("it waits for a person's decision:\n");
+    for gate in gates.iter().take(5) {
+        out.push_str(&format!("  {} {}\n", gate.gate.short(), clipped(&gate.title, 120)));
+    }
+    if gates.len() > 5 {
+        out.push_str(&format!("  and {} more\n", gates.len() - 5));
+    }
+    out.push_str(&format!(
+        "`vespiary runs show {run}` shows what is decided on, `vespiary runs approve {run}` (or `deny`) decides, \
+         `vespiary runs resume {run}` goes on\n"
+    ));
+    out
+}
+
 /// What of a script's `meta` is used here.
 #[derive(Deserialize)]
 struct Meta {
@@ -343,6 +367,7 @@ struct Shape<'a> {
     tokens: u64,
     usd: f64,
     claims: Value,
+    gates: Value,
     findings: Option<Map<String, Value>>,
     failures: Vec<Value>,
     error: Option<String>,
@@ -393,6 +418,11 @@ impl<'a> Shape<'a> {
                 "refuted": report.record.claims_of(Verdict::Refuted),
                 "unverified": report.record.claims_of(Verdict::Unverified),
             }),
+            gates: ended
+                .gates
+                .iter()
+                .map(|gate| serde_json::json!({ "gate": gate.gate, "title": gate.title }))
+                .collect(),
             findings,
             failures: failures.collect(),
             error: trouble.map(|trouble| trouble.why.clone()).or_else(|| ended.error.as_ref().map(error_text)),
