@@ -14,10 +14,11 @@ use rustix::termios::{QueueSelector, tcflush, tcgetpgrp};
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
-use vespiary_kernel::ids::AgentId;
+use vespiary_kernel::gate::Matter;
+use vespiary_kernel::ids::{AgentId, RunId};
 use vespiary_kernel::policy::Answer;
 use vespiary_kernel::ports::{Approver, Asked, BoxFuture};
 
@@ -37,8 +38,26 @@ const GLANCE: Duration = Duration::from_millis(200);
 pub struct AtTerminal {
     quietly: Quietly,
     time_max: Duration,
-    /// Since when nobody has answered: whoever had been waiting by then waits no longer.
+    /// Since when nobody has answered: whoever had been waiting by then waits no longer. Held by whoever asks.
     unanswered: Mutex<Option<Instant>>,
+    /// Calls that wait to be asked about. A gate, which may wait for long, lets them go first.
+    calls: AtomicUsize,
+}
+
+/// Counted while it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for AtTerminal {
@@ -50,7 +69,35 @@ impl std::fmt::Debug for AtTerminal {
 impl AtTerminal {
     /// Asks inside `quietly`, and waits at most `time_max` for each answer.
     pub fn new(quietly: Quietly, time_max: Duration) -> Self {
-        Self { quietly, time_max, unanswered: Mutex::new(None) }
+        Self { quietly, time_max, unanswered: Mutex::new(None), calls: AtomicUsize::new(0) }
+    }
+
+    /// Have the person at the terminal decide a gate. There is no time limit, and no answer that is taken for one: only a yes or a
+    /// no ends it. None: there is no person, or no longer. Dropping the future takes the question back.
+    pub async fn decide(self: &Arc<Self>, run: &RunId, matter: &Matter) -> Option<bool> {
+        // Without either, nobody sees the question where it is asked, or what came before it.
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return None;
+        }
+        let text = gate_text(run, matter);
+        let taken_back = TakenBack::default();
+        loop {
+            let turn = self.unanswered.lock().await;
+            let (this, gone, text) = (Arc::clone(self), Arc::clone(&taken_back.0), text.clone());
+            let asking = tokio::task::spawn_blocking(move || {
+                let mut said = Said::Nobody;
+                (this.quietly)(&mut || said = ask_gate(&text, &this.calls, &gone));
+                said
+            });
+            let said = asking.await.unwrap_or(Said::Nobody);
+            drop(turn);
+            match said {
+                Said::Yes => return Some(true),
+                Said::No => return Some(false),
+                Said::Nobody => return None,
+                Said::Later => tokio::time::sleep(GLANCE).await,
+            }
+        }
     }
 }
 
@@ -62,7 +109,9 @@ impl Approver for AtTerminal {
                 Ok(text) => text,
                 Err(why) => return Answer::Nobody(why),
             };
+            let waiting = Waiting::among(&self.calls);
             let mut unanswered = self.unanswered.lock().await;
+            drop(waiting);
             // A thousand agents that each wait their minute in turn would hang for a night.
             if unanswered.is_some_and(|at| since < at) {
                 return Answer::Nobody("nobody answered a question that was asked before".into());
@@ -130,15 +179,89 @@ fn text(asked: Asked<'_>, time_max: Duration) -> Result<String, String> {
     Ok(out)
 }
 
+/// What came of asking about a gate.
+enum Said {
+    Yes,
+    No,
+    /// A call has to be asked about first.
+    Later,
+    Nobody,
+}
+
+/// Characters of a payload that are shown at the terminal; how many more there are is said, and where to read them.
+const PAYLOAD_CHARS_MAX: usize = 4_000;
+
+/// A gate as it is shown. Whatever stands behind a bar comes from the script.
+fn gate_text(run: &RunId, matter: &Matter) -> String {
+    let payload = matter.payload().as_str();
+    let rest = payload.chars().count().saturating_sub(PAYLOAD_CHARS_MAX);
+    let shown: String = payload.chars().take(PAYLOAD_CHARS_MAX).collect();
+    let mut out = format!(
+        "\nvespiary: run {} waits for your decision\n  gate    {}\n  about | {}\n  with  | {}\n",
+        line(run.as_str()),
+        matter.digest().short(),
+        line(matter.title()),
+        line(&shown)
+    );
+    if rest > 0 {
+        out.push_str(&format!("        | ({rest} more characters; `vespiary runs show {run}` has them)\n"));
+    }
+    out.push_str("Approve exactly this? It can also be decided elsewhere. [y/n] ");
+    out
+}
+
+/// Show `text` at the terminal and wait for a yes or a no.
+fn ask_gate(text: &str, calls: &AtomicUsize, taken_back: &AtomicBool) -> Said {
+    let Ok(mut tty) = open_terminal() else { return Said::Nobody };
+    if tcflush(&tty, QueueSelector::IFlush).is_err() || tty.write_all(text.as_bytes()).is_err() {
+        return Said::Nobody;
+    }
+    loop {
+        if taken_back.load(Ordering::Relaxed) {
+            let _ = tty.write_all(b"decided elsewhere, or no longer asked\n");
+            return Said::Nobody;
+        }
+        if calls.load(Ordering::Relaxed) > 0 {
+            let _ = tty.write_all(b"asked again later\n");
+            return Said::Later;
+        }
+        let wait = Timespec { tv_sec: 0, tv_nsec: GLANCE.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&tty, PollFlags::IN)], Some(&wait)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(_) => return Said::Nobody,
+        }
+        let mut line = [0; 64];
+        match tty.read(&mut line) {
+            Ok(n @ 1..) => match line[..n].trim_ascii().to_ascii_lowercase().as_slice() {
+                b"y" | b"yes" => return Said::Yes,
+                b"n" | b"no" => return Said::No,
+                _ if tty.write_all(b"y or n: ").is_ok() => {}
+                _ => return Said::Nobody,
+            },
+            _ => return Said::Nobody,
+        }
+    }
+}
+
+/// The terminal device, if this program may ask there.
+fn open_terminal() -> Result<File, &'static str> {
+    let open = File::options().read(true).write(true).open("/dev/tty");
+    let tty = open.ok().filter(|tty| tty.is_terminal()).ok_or("there is no terminal")?;
+    // Reading from the background would stop the whole program.
+    if tcgetpgrp(&tty).ok() != Some(rustix::process::getpgrp()) {
+        return Err("this program is not in the terminal's foreground");
+    }
+    Ok(tty)
+}
+
 /// Show `text` at the terminal and read one line of answer.
 fn ask(text: &str, time_max: Duration, taken_back: &AtomicBool) -> Answer {
     let nobody = |why: &str| Answer::Nobody(why.to_owned());
-    let open = File::options().read(true).write(true).open("/dev/tty");
-    let Some(mut tty) = open.ok().filter(|tty| tty.is_terminal()) else { return nobody("there is no terminal") };
-    // Reading from the background would stop the whole program.
-    if tcgetpgrp(&tty).ok() != Some(rustix::process::getpgrp()) {
-        return nobody("this program is not in the terminal's foreground");
-    }
+    let mut tty = match open_terminal() {
+        Ok(tty) => tty,
+        Err(why) => return nobody(why),
+    };
     // What was typed before the question was shown answers nothing.
     if tcflush(&tty, QueueSelector::IFlush).is_err() || tty.write_all(text.as_bytes()).is_err() {
         return nobody("the terminal cannot be written to");
@@ -220,6 +343,20 @@ mod tests {
         assert_eq!(text.lines().filter(|line| line.starts_with("  holds")).collect::<Vec<_>>(), ["  holds  write:out"]);
         assert!(text.contains("more characters, not shown)"));
         assert!(text.ends_with("[y/N] "));
+    }
+
+    #[test]
+    fn a_gate_shows_what_is_decided_and_nothing_of_it_is_obeyed() {
+        let payload = Json::of(&serde_json::json!({ "to": "prod\n  gate    000\u{1b}[2J\u{202e}" })).unwrap();
+        let matter = Matter::new("Deploy?\r\n  about | nothing\u{9b}2J", &payload).unwrap();
+        let text = gate_text(&"r-1".parse().unwrap(), &matter);
+        assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{9b}', '\r']), "{text:?}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("  gate ")).count(), 1);
+        assert_eq!(text.lines().filter(|line| line.starts_with("  about |")).count(), 1);
+        assert!(text.contains(&matter.digest().short()) && text.ends_with("[y/n] "));
+        let long = Json::of(&"x".repeat(9_000)).unwrap();
+        let text = gate_text(&"r-1".parse().unwrap(), &Matter::new("t", &long).unwrap());
+        assert!(text.contains("(5002 more characters; `vespiary runs show r-1` has them)"), "{text}");
     }
 
     #[test]

@@ -343,6 +343,32 @@ pub enum RunsCommand {
     },
     /// Go on with a run that was stopped, killed, or lacks something: what is finished is neither made nor paid for again.
     Resume(Box<ResumeArgs>),
+    /// Approve what a run waits for. The first decision holds.
+    Approve {
+        /// The run's id, or `last`.
+        run: RunId,
+        /// The beginning of the gate's digest; not needed where only one is open.
+        gate: Option<String>,
+        /// Words to go with the decision; the script is given them.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Deny what a run waits for. The first decision holds.
+    Deny {
+        /// The run's id, or `last`.
+        run: RunId,
+        /// The beginning of the gate's digest; not needed where only one is open.
+        gate: Option<String>,
+        /// Words to go with the decision; the script is given them.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Put a run into one file: its events with their chain, its blobs, its report.
     Export {
         /// The run's id, or `last`.

@@ -35,6 +35,7 @@ impl Exit {
             RunStatus::Completed => Self::Done,
             RunStatus::Degraded => Self::Degraded,
             RunStatus::OutOfBudget => Self::OutOfBudget,
+            RunStatus::AwaitingGate => Self::AwaitingGate,
             RunStatus::Failed | RunStatus::Stopped | RunStatus::Running => Self::Failed,
         }
     }
@@ -142,9 +143,14 @@ mod tests {
 
     #[test]
     fn a_stopped_or_degraded_run_never_looks_done() {
-        for status in
-            [RunStatus::OutOfBudget, RunStatus::Degraded, RunStatus::Failed, RunStatus::Stopped, RunStatus::Running]
-        {
+        for status in [
+            RunStatus::OutOfBudget,
+            RunStatus::AwaitingGate,
+            RunStatus::Degraded,
+            RunStatus::Failed,
+            RunStatus::Stopped,
+            RunStatus::Running,
+        ] {
             assert_ne!(Exit::of_run(status), Exit::Done);
         }
     }

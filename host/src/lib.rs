@@ -13,6 +13,7 @@ pub mod entries;
 pub mod examine;
 pub mod exit;
 pub mod foresee;
+pub mod gates;
 pub mod lint;
 pub mod live;
 pub mod models;

@@ -1,5 +1,5 @@
-//! What a run keeps on disk while its process lives: a lock that says so, and a place where somebody at another terminal can ask it to
-//! stop. Both lie in the state directory, which is the owner's alone. No process is signalled, so none can be mistaken for another
+//! What a run keeps on disk while its process lives: a lock that says so, and places where somebody at another terminal can ask it to
+//! stop, or leave a decision on one of its gates. All lie in the state directory, which is the owner's alone. No process is signalled, so none can be mistaken for another
 //! that took its number.
 #![allow(
     clippy::disallowed_methods,
@@ -9,17 +9,23 @@
 use crate::exit::Trouble;
 use crate::paths::Home;
 use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use vespiary_fleet::stop::Urgency;
-use vespiary_kernel::ids::RunId;
+use vespiary_kernel::gate::Decision;
+use vespiary_kernel::ids::{Digest, RunId};
 
 const LOCK: &str = "lock";
 const STOP: &str = "stop";
+/// What a decision's file is called, before the digest of its gate.
+const GATE: &str = "gate-";
+/// The longest such file, bytes.
+const GATE_BYTES_MAX: u64 = 16 << 10;
 /// What is asked for, as it is written.
 const GENTLY: &str = "gently";
 const NOW: &str = "now";
@@ -37,27 +43,31 @@ pub struct Live {
 impl Live {
     /// Say that this process drives `run`. Fails when another does.
     pub fn begin(home: &Home, run: &RunId) -> Result<Self, Trouble> {
-        let dir = make(home, run)?;
-        let lock = || -> io::Result<File> {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK))?;
-            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            // For people who look; nothing here relies on it.
-            file.set_len(0)?;
-            writeln!(file, "{}", std::process::id())?;
-            Ok(file)
-        };
-        let lock = lock().map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Trouble::usage(
+        Self::take(home, run)?.ok_or_else(|| {
+            Trouble::usage(
                 format!("{run} cannot be started"),
                 "another process drives it",
                 format!("follow it with `vespiary runs watch {run}`"),
-            ),
-            _ => unusable(&dir, &error),
-        })?;
-        // What was asked of an earlier process is not asked of this one.
-        let _ = fs::remove_file(dir.join(STOP));
-        Ok(Self { dir, _lock: lock })
+            )
+        })
+    }
+
+    /// The same. None: another process does.
+    pub fn take(home: &Home, run: &RunId) -> Result<Option<Self>, Trouble> {
+        let dir = make(home, run)?;
+        match lock(home, run) {
+            Ok(lock) => {
+                clear(&dir);
+                Ok(Some(Self { dir, _lock: lock }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(unusable(&dir, &error)),
+        }
+    }
+
+    /// What somebody elsewhere has decided about a gate.
+    pub fn decision(&self, gate: &Digest) -> Option<Decision> {
+        read_decision(&self.dir, gate)
     }
 
     /// What has been asked so far from elsewhere.
@@ -80,11 +90,87 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         // What cannot be removed does no harm: the lock goes with the process.
-        let _ = fs::remove_file(self.dir.join(STOP));
+        clear(&self.dir);
         let _ = fs::remove_file(self.dir.join(LOCK));
         // What a detached run said stays.
         let _ = fs::remove_dir(&self.dir);
     }
+}
+
+/// The lock of `run`, held. A file that was taken away while it was waited for locks nobody out, so it is looked whether the
+/// one that is held is the one that lies there.
+fn lock(home: &Home, run: &RunId) -> io::Result<File> {
+    loop {
+        let path = make(home, run).map_err(|trouble| io::Error::other(trouble.why))?.join(LOCK);
+        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = match open {
+            // The directory went with its last file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let (held, there) = (file.metadata()?, fs::metadata(&path));
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+            // For people who look; nothing here relies on it.
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())?;
+            return Ok(file);
+        }
+    }
+}
+
+/// What was asked of an earlier process, and decided for it, is not for this one.
+fn clear(dir: &Path) {
+    let _ = fs::remove_file(dir.join(STOP));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(GATE) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A decision as it is left.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    approved: bool,
+    by: String,
+    note: Option<String>,
+    at_ms: u64,
+}
+
+/// Leave a decision for the process that drives `run`. Made whole before it has its name, and never over another: the first wins.
+/// Gives the one that lies there, if that is not this one.
+pub fn leave_decision(
+    home: &Home,
+    run: &RunId,
+    gate: &Digest,
+    decision: &Decision,
+) -> Result<Option<Decision>, Trouble> {
+    let dir = dir(home, run);
+    let Decision { approved, by, note, at_ms } = decision.clone();
+    let write = || -> io::Result<bool> {
+        let mut file = NamedTempFile::new_in(&dir)?;
+        file.write_all(serde_json::to_string(&Written { approved, by, note, at_ms })?.as_bytes())?;
+        match file.persist_noclobber(dir.join(format!("{GATE}{gate}"))) {
+            Ok(_) => Ok(true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error.error),
+        }
+    };
+    match write() {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(read_decision(&dir, gate)),
+        // Its process is gone, and the directory with it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&dir, &error)),
+    }
+}
+
+fn read_decision(dir: &Path, gate: &Digest) -> Option<Decision> {
+    let bytes = crate::disk::read(&dir.join(format!("{GATE}{gate}")), GATE_BYTES_MAX).ok()?;
+    let Written { approved, by, note, at_ms } = serde_json::from_slice(&bytes).ok()?;
+    Some(Decision { approved, by, note, at_ms })
 }
 
 /// Whether a process drives `run`.

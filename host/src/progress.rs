@@ -104,6 +104,13 @@ impl Watch for Display {
             Progress::Phase(title) => self.say(Line::Phase(clipped(title, 60))),
             Progress::Log(text) => self.say(Line::Log(clipped(text, 300))),
             Progress::WorkflowStarted(name) => self.say(Line::Log(format!("workflow {}", clipped(name, 80)))),
+            Progress::GateOpened { gate, title } => {
+                self.say(Line::Log(format!("gate {} waits for a decision: {}", gate.short(), clipped(title, 200))));
+            }
+            Progress::GateDecided { title, decision } => {
+                let word = if decision.approved { "approved" } else { "denied" };
+                self.say(Line::Log(format!("{word} by {}: {}", clipped(&decision.by, 80), clipped(title, 200))));
+            }
             Progress::AgentQueued => drop(one_more(&self.counts.queued)),
             Progress::AgentStarted { .. } => drop(one_more(&self.counts.started)),
             Progress::AgentEnded { label, failure, agent } => {

@@ -52,6 +52,8 @@ pub struct Host {
     pub shelf: Arc<Shelf>,
     /// The cells.
     pub sandbox: Arc<Sandbox>,
+    /// Where a person is asked.
+    pub terminal: Arc<AtTerminal>,
     /// The places there are, within the machine's limits.
     pub capacity: Capacity,
     /// What the runs before, from which this one goes on, have cost.
@@ -119,17 +121,16 @@ impl Host {
             eprintln!("vespiary: {refused}");
         }
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
+        let terminal = Arc::new(AtTerminal::new(quietly, rules.ask_time_max));
         let (recall, spent, last) = before.recall(&ledger)?;
         let runners = Runners::new(Arc::clone(&sandbox), programs(), models);
         let catalog = Arc::clone(&shelf) as Arc<dyn Catalog>;
         let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
-            None => {
-                (Arc::clone(&ledger) as _, Arc::new(runners), Arc::new(AtTerminal::new(quietly, rules.ask_time_max)))
-            }
+            None => (Arc::clone(&ledger) as _, Arc::new(runners), Arc::clone(&terminal) as _),
             Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
         };
         let dispatcher = Dispatcher::recalling(log, catalog, rules.policy, Pool::new(at), runner, approver, recall);
-        Ok(Self { dispatcher, ledger, shelf, sandbox, capacity: at, spent, last })
+        Ok(Self { dispatcher, ledger, shelf, sandbox, terminal, capacity: at, spent, last })
     }
 }
 

@@ -84,7 +84,7 @@ fn a_script_that_waits_for_nothing_is_told_so() {
     fails_in_script(
         source,
         1,
-        &["stalled", "no agent, tool call or workflow is outstanding", "await only what agent()"],
+        &["stalled", "no agent, tool call, workflow or gate is outstanding", "await only what agent()"],
     );
 }
 

@@ -6,6 +6,7 @@ mod background;
 mod bad_input;
 mod bundle;
 mod check;
+mod gates;
 mod json;
 mod models;
 mod nested;

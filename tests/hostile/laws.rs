@@ -39,6 +39,7 @@ const THREATS: &[(&str, &str)] = &[
     ("a poisoned cache of compiled code", "cache"),
     ("an agent that asks for more than it has", "agents"),
     ("a script that attacks its engine", "scripts"),
+    ("a script, agent or tool that decides a gate", "scripts"),
     ("a script that calls others", "scripts"),
     ("log injection, terminal escapes", "words"),
     ("a call nobody knows of", "record"),

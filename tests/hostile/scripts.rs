@@ -7,12 +7,16 @@ use super::stage::play;
 use std::path::Path;
 use std::sync::Arc;
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
+use vespiary_fleet::gatekeeper::Gatekeeper;
 use vespiary_fleet::library::{Found, Library};
 use vespiary_fleet::stop::Stop;
 use vespiary_fleet::watch::Unwatched;
 use vespiary_kernel::call::{Failure, Keep, ToolCall};
 use vespiary_kernel::event::{Event, RunError, RunStatus};
+use vespiary_kernel::gate::{Decision, Matter};
+use vespiary_kernel::ids::Digest;
 use vespiary_kernel::json::Json;
+use vespiary_kernel::ports::BoxFuture;
 use vespiary_kernel::script::ErrorKind;
 
 /// What the run of a script holds.
@@ -39,7 +43,8 @@ async fn run_source(rig: &Rig, name: &str, source: String, args: Json) -> RunRep
     let engine = "engine".parse().unwrap();
     let (watch, stop) = (Arc::new(Unwatched), Stop::default());
     let library = Arc::new(Itself(Found { name: name.into(), source: workflow.source.clone() }));
-    let settings = Settings { workflows: Some(library), workflows_at_once: 2, ..Settings::default() };
+    let gatekeeper = Some(Arc::new(Nobody) as _);
+    let settings = Settings { workflows: Some(library), workflows_at_once: 2, gatekeeper, ..Settings::default() };
     let driven = drive(&rig.dispatcher, &who, &engine, &workflow, settings, watch, &stop);
     let beside = rig.who(&["read:.", "tool:quiet.neighbour"]);
     let neighbour = async {
@@ -67,11 +72,34 @@ impl Library for Itself {
     }
 }
 
+/// Is nobody, and decides nothing.
+#[derive(Debug)]
+struct Nobody;
+
+impl Gatekeeper for Nobody {
+    fn distrusts(&self) -> Option<String> {
+        None
+    }
+
+    fn decided(&self, _: &Digest) -> Option<Decision> {
+        None
+    }
+
+    fn left(&self, _: &Digest) -> Option<Decision> {
+        None
+    }
+
+    fn ask<'a>(&'a self, _: &'a Matter) -> BoxFuture<'a, Option<Decision>> {
+        Box::pin(async { None })
+    }
+}
+
 /// The record tells the same end as the report, and every call and agent in it has an end.
 fn recorded(rig: &Rig, who: &vespiary_kernel::principal::Principal, report: &RunReport) {
     let events = rig.record.of(who.run().id());
     let count = |test: fn(&Event) -> bool| events.iter().filter(|event| test(event)).count();
     let Some(Event::RunEnded { status, error, .. }) = events.last() else { panic!("the run has no end") };
+    assert_eq!(count(|e| matches!(e, Event::GateDecided { .. })), 0, "nobody decides here");
     assert_eq!((*status, error), (report.status, &report.error));
     assert_eq!(
         count(|e| matches!(e, Event::CallIntended { .. })),
@@ -152,6 +180,7 @@ survives!(
     schema_exponential,
     bidi_in_source,
     workflow_bomb,
+    gate_flood,
 );
 
 /// The attack ends the script, and nothing else.
@@ -197,6 +226,17 @@ ends!(escape_the_body, |report| assert_eq!(fault(&report).0, ErrorKind::Syntax))
 ends!(null_in_source, |report| {
     assert!(fault(&report).0 == ErrorKind::Syntax && fault(&report).1.contains("NUL"), "{report:?}");
 });
+
+/// Whatever a script says, its gate stays open, and the run waits.
+#[test]
+fn gate_forgery() {
+    play(async {
+        let rig = Rig::new();
+        let report = run(&rig, "gate_forgery").await;
+        assert_eq!((report.status, report.gates.len()), (RunStatus::AwaitingGate, 1), "{report:?}");
+        assert!(report.value.is_none());
+    });
+}
 
 /// The cap is a number of agents, not of those that succeed.
 #[test]

@@ -2,10 +2,12 @@
 //! permission; it hands every request to the dispatcher.
 
 use crate::changes::Changed;
+use crate::gatekeeper::Gatekeeper;
+use crate::gates::{Gates, OpenGate};
 pub use crate::jobs::{AgentFailure, Planned};
 use crate::jobs::{Ground, Slots};
 use crate::library::Library;
-use crate::session::{self, Depth, Script};
+use crate::session::{self, Depth, Halt, Pulse, Script};
 use crate::stop::{Stop, Urgency};
 use crate::tally::Tally;
 use crate::watch::Watch;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub workflows_at_once: usize,
     /// Where the workflows are that a script calls by name. None: there are none.
     pub workflows: Option<Arc<dyn Library>>,
+    /// Who brings gates before a person. None: nobody does, and `gate()` throws.
+    pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
     /// Who keeps what isolated agents write. None: no agent can be isolated.
     pub worktrees: Option<Arc<dyn Worktrees>>,
     /// The model that agents without a component ask, where they name none. None: there is no provider.
@@ -72,6 +76,7 @@ impl Default for Settings {
             tools_at_once: 64,
             workflows_at_once: 1,
             workflows: None,
+            gatekeeper: None,
             worktrees: None,
             model: None,
             budget_tokens: None,
@@ -107,6 +112,8 @@ pub struct RunReport {
     pub planned: Vec<Planned>,
     /// Agents and tool calls whose answers were known.
     pub reused: u64,
+    /// Gates that nobody has decided.
+    pub gates: Vec<OpenGate>,
 }
 
 /// Run `workflow` as `who`, on the engine plugin `engine`. Always ends with a record, also after a stop.
@@ -134,6 +141,9 @@ pub async fn drive(
         watch,
         slots: Slots::of(&settings),
         tally: Tally::default(),
+        activity: Arc::default(),
+        gates: Gates::default(),
+        gatekeeper: settings.gatekeeper,
         library: settings.workflows,
         worktrees: settings.worktrees,
         gathered: Mutex::default(),
@@ -158,11 +168,13 @@ pub async fn drive(
     let log = dispatcher.log();
     let begun = log.append(who.run().id(), started).and_then(|()| log.append(who.run().id(), prepared));
     let (meta, end) = match begun {
-        Err(error) => (None, Err(RunError::Engine(Failure::Unrecorded(error.to_string())))),
+        Err(error) => (None, Err(RunError::Engine(Failure::Unrecorded(error.to_string())).into())),
         Ok(()) => {
             let Workflow { title, source, args, .. } = workflow;
             let script = Script { title, source, args, depth: Depth::Run };
-            let session::Ran { meta, end, .. } = session::run(&ground, script, std::future::pending()).await;
+            let mut pulse = Pulse::new(&ground.activity, ground.activity.begin());
+            let session::Ran { meta, end, .. } =
+                session::run(&ground, script, &mut pulse, std::future::pending()).await;
             (meta, end)
         }
     };
@@ -177,10 +189,15 @@ pub async fn drive(
         Ok(value) if tally.out_of_budget => (RunStatus::OutOfBudget, Some(value), None),
         Ok(value) if tally.agents_failed > 0 => (RunStatus::Degraded, Some(value), None),
         Ok(value) => (RunStatus::Completed, Some(value), None),
-        Err(error) if stop.is_late() => (RunStatus::OutOfBudget, None, Some(error)),
-        Err(error) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
-        Err(error @ RunError::Script(_)) if tally.out_of_budget => (RunStatus::OutOfBudget, None, Some(error)),
-        Err(error) => (RunStatus::Failed, None, Some(error)),
+        Err(Halt::Awaiting) if stop.is_late() => (RunStatus::OutOfBudget, None, None),
+        Err(Halt::Awaiting) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, None),
+        Err(Halt::Awaiting) => (RunStatus::AwaitingGate, None, None),
+        Err(Halt::Failed(error)) if stop.is_late() => (RunStatus::OutOfBudget, None, Some(error)),
+        Err(Halt::Failed(error)) if stop.urgency() > Urgency::None => (RunStatus::Stopped, None, Some(error)),
+        Err(Halt::Failed(error @ RunError::Script(_))) if tally.out_of_budget => {
+            (RunStatus::OutOfBudget, None, Some(error))
+        }
+        Err(Halt::Failed(error)) => (RunStatus::Failed, None, Some(error)),
     };
     let (mut status, mut error) = (status, error);
     let ended = Event::RunEnded { status, value: value.clone().map(Payload::Value), error: error.clone() };
@@ -206,5 +223,6 @@ pub async fn drive(
         changed,
         planned: tally.planned,
         reused: tally.reused,
+        gates: ground.gates.open(),
     }
 }

@@ -1,23 +1,19 @@
-//! The work a script has asked for: what waits, what runs, and one task for each. First in, first out within a lane; agents,
-//! tools and called workflows have lanes of their own, so that none can starve another. All scripts of a run share the lanes'
-//! width.
+//! One job each: an agent, a tool call, and what becomes of them. Which waits for which stands elsewhere.
 
+use crate::activity::{Activity, Token};
 use crate::changes::Gathered;
-use crate::deps::{Held, Labels, Standing};
 use crate::drive::Settings;
+use crate::gatekeeper::Gatekeeper;
+use crate::gates::{Checked, Gates};
 use crate::library::Library;
-use crate::nested::WorkflowJob;
-use crate::options::{AgentOptions, Brain, Priority, invalid, reject};
-use crate::session::Depth;
+use crate::options::{AgentOptions, Brain, invalid, reject};
 use crate::shape::Shape;
 use crate::stop::{Stop, Urgency};
 use crate::tally::Tally;
 use crate::watch::{Progress, Watch};
 use serde::Serialize;
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::Semaphore;
 use vespiary_kernel::call::{Failure, Keep, ToolCall, Usage};
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::Event;
@@ -40,6 +36,10 @@ pub(crate) struct Ground {
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) slots: Slots,
     pub(crate) tally: Tally,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) gates: Gates,
+    /// Who brings gates before a person; none where nobody does.
+    pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
     /// Where called workflows are; none where there are none.
     pub(crate) library: Option<Arc<dyn Library>>,
     /// Who keeps what isolated agents write; none where nobody does.
@@ -58,9 +58,9 @@ pub(crate) struct Ground {
 
 /// How many of each sort may run at once, over all scripts of the run.
 pub(crate) struct Slots {
-    agents: Arc<Semaphore>,
-    tools: Arc<Semaphore>,
-    workflows: Arc<Semaphore>,
+    pub(crate) agents: Arc<Semaphore>,
+    pub(crate) tools: Arc<Semaphore>,
+    pub(crate) workflows: Arc<Semaphore>,
 }
 
 impl Slots {
@@ -73,20 +73,22 @@ impl Slots {
 
 /// One agent, accepted and not yet started.
 pub(crate) struct AgentJob {
-    request: u64,
-    agent: Principal,
+    pub(crate) request: u64,
+    pub(crate) agent: Principal,
     /// The label the script gave, by which others may wait for it; empty where it gave none.
-    named: String,
-    options: AgentOptions,
-    task: Json,
+    pub(crate) named: String,
+    pub(crate) options: AgentOptions,
+    pub(crate) task: Json,
     /// Whether the script is told how it ended, where it would get the answer or `null`.
-    status: bool,
+    pub(crate) status: bool,
 }
 
 /// One tool call, accepted and not yet started.
 pub(crate) struct ToolJob {
-    request: u64,
-    call: ToolCall,
+    pub(crate) request: u64,
+    pub(crate) call: ToolCall,
+    /// The gate that it decides, where it was asked for by one.
+    pub(crate) gate: Option<Checked>,
 }
 
 /// A job that ended, with what the script is told and what the run counts.
@@ -102,6 +104,8 @@ pub(crate) struct Ended {
     pub(crate) unrecorded: Option<String>,
     /// Whether it ended because the run may spend no more.
     pub(crate) out_of_budget: bool,
+    /// Keeps the run going until the script has heard of it.
+    pub(crate) _token: Option<Token>,
 }
 
 /// A job as a plan names it.
@@ -221,10 +225,10 @@ impl Ground {
                 tool.plugin()
             )));
         }
-        Ok(ToolJob { request, call: ToolCall { tool, arguments, keep: Keep::Value } })
+        Ok(ToolJob { request, call: ToolCall { tool, arguments, keep: Keep::Value }, gate: None })
     }
 
-    async fn run_agent(self: Arc<Self>, job: AgentJob) -> Ended {
+    pub(crate) async fn run_agent(self: Arc<Self>, job: AgentJob) -> Ended {
         let AgentJob { request, agent, named, options, task, status } = job;
         let id = agent.agent();
         // Made before the call, so that the call's own end is recorded first when both are dropped.
@@ -268,6 +272,7 @@ impl Ground {
             named,
             failure: failure.map(|failure| AgentFailure { agent: id, label, failure }),
             out_of_budget,
+            _token: None,
         }
     }
 
@@ -277,7 +282,7 @@ impl Ground {
     }
 
     /// End an agent that never starts, because of what it depends on.
-    fn end_unstarted(&self, job: AgentJob, failure: Failure) -> Ended {
+    pub(crate) fn end_unstarted(&self, job: AgentJob, failure: Failure) -> Ended {
         let AgentJob { request, agent, named, options, status, .. } = job;
         let id = agent.agent();
         self.record(self.started(&agent, &options));
@@ -292,6 +297,7 @@ impl Ground {
             failure: Some(AgentFailure { agent: id, label: options.label, failure }),
             unrecorded: None,
             out_of_budget: false,
+            _token: self.activity.begin(),
         }
     }
 
@@ -343,16 +349,23 @@ impl Ground {
         }
     }
 
-    async fn run_tool(self: Arc<Self>, job: ToolJob) -> Ended {
+    pub(crate) async fn run_tool(self: Arc<Self>, job: ToolJob) -> Ended {
         let label = job.call.tool.to_string();
         let outcome = self.dispatcher.dispatch(&self.who, job.call).await;
         let planned = Planned { label, agent_type: None, reused: outcome.reused.clone() };
         let result = outcome.into_result();
+        let result = match &job.gate {
+            // What a program would say is not known.
+            Some(_) if self.planning => result,
+            Some(checked) => self.judge_check(checked, result),
+            None => result,
+        };
         let unrecorded = unrecorded(result.as_ref().err());
         let out_of_budget = result.as_ref().err().is_some_and(is_out_of_budget);
         let completion = Completion { id: job.request, settlement: result.map_err(|failure| thrown(&failure)) };
         let completion = self.told_unless_planned(completion, &planned);
-        Ended { completion, planned: Some(planned), named: String::new(), failure: None, unrecorded, out_of_budget }
+        let planned = Some(planned);
+        Ended { completion, planned, named: String::new(), failure: None, unrecorded, out_of_budget, _token: None }
     }
 
     /// Note a fact that is not a call. A failing ledger refuses the next call, so the run cannot go on unrecorded.
@@ -389,284 +402,6 @@ impl Drop for OpenAgent<'_> {
     }
 }
 
-/// All jobs of one script.
-pub(crate) struct Jobs {
-    ground: Arc<Ground>,
-    depth: Depth,
-    running: JoinSet<Ended>,
-    /// Scripts are not torn down like other jobs: they end what is theirs first.
-    called: JoinSet<Ended>,
-    over: watch::Sender<bool>,
-    agents: Queue<AgentJob>,
-    tools: Queue<ToolJob>,
-    workflows: Queue<WorkflowJob>,
-    labels: Labels,
-    /// Agents that wait for others.
-    held: Held<AgentJob>,
-    /// Agents that will never start, for the loop to hear of.
-    broken: Vec<Ended>,
-}
-
-/// What waits, in the order of its priority and within one in the order in which it came.
-struct Queue<J>([VecDeque<J>; 3]);
-
-impl<J> Queue<J> {
-    fn new() -> Self {
-        Self(Default::default())
-    }
-
-    fn add(&mut self, job: J, priority: Priority) {
-        self.0[priority as usize].push_back(job);
-    }
-
-    fn drain(&mut self) -> impl Iterator<Item = J> {
-        self.0.iter_mut().rev().flat_map(|waiting| waiting.drain(..))
-    }
-
-    fn next(&mut self) -> Option<J> {
-        self.0.iter_mut().rev().find_map(VecDeque::pop_front)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(VecDeque::is_empty)
-    }
-
-    /// What is next, with a slot for it, if there is one at once.
-    fn ready(&mut self, slots: &Arc<Semaphore>) -> Option<(J, OwnedSemaphorePermit)> {
-        if self.is_empty() {
-            return None;
-        }
-        let slot = Arc::clone(slots).try_acquire_owned().ok()?;
-        self.next().map(|job| (job, slot))
-    }
-}
-
-impl Jobs {
-    pub(crate) fn new(ground: Arc<Ground>, depth: Depth) -> Self {
-        Self {
-            ground,
-            depth,
-            running: JoinSet::new(),
-            called: JoinSet::new(),
-            over: watch::Sender::new(false),
-            agents: Queue::new(),
-            tools: Queue::new(),
-            workflows: Queue::new(),
-            labels: Labels::default(),
-            held: Held::default(),
-            broken: Vec::new(),
-        }
-    }
-
-    /// Where the script stands whose jobs these are.
-    pub(crate) fn depth(&self) -> Depth {
-        self.depth
-    }
-
-    /// Take an agent request, or say what the script's `agent()` throws.
-    pub(crate) fn ask_agent(
-        &mut self,
-        request: u64,
-        prompt: &str,
-        options: &Json,
-        status: bool,
-    ) -> Result<(), Rejection> {
-        let options = AgentOptions::parse(options)?;
-        let (named, deps) = (options.label.clone(), options.deps.clone());
-        self.labels.check(&named, &deps)?;
-        self.labels.ask(&named, &deps);
-        match self.ground.accept_agent(request, prompt, options, status) {
-            Ok(job) => {
-                self.ground.watch.see(Progress::AgentQueued);
-                self.place_with_dependents(job);
-                Ok(())
-            }
-            Err(rejection) => {
-                // Whoever waits for it must hear that it will not come.
-                self.labels.release(&named, &deps);
-                self.labels.end(&named, Some(&Failure::Failed(rejection.message.clone())));
-                self.settle(&named);
-                Err(rejection)
-            }
-        }
-    }
-
-    fn place_with_dependents(&mut self, job: AgentJob) {
-        if let Some(ended) = self.place(job) {
-            self.settle(&ended);
-        }
-    }
-
-    /// Put an agent where it belongs: with those that may start, with those that wait for others, or with those that never
-    /// will. Gives the label of one that thereby ended.
-    fn place(&mut self, job: AgentJob) -> Option<String> {
-        match self.labels.standing(&job.options.deps) {
-            Standing::Ready => {
-                let priority = job.options.priority;
-                self.agents.add(job, priority);
-                None
-            }
-            Standing::Waits(label) => {
-                self.held.add(job, label);
-                None
-            }
-            Standing::Broken(failure) => {
-                self.labels.release(&job.named, &job.options.deps);
-                self.labels.end_broken(&job.named, &job.options.deps);
-                let ended = self.ground.end_unstarted(job, failure);
-                let named = ended.named.clone();
-                self.broken.push(ended);
-                Some(named)
-            }
-        }
-    }
-
-    /// Something happened to the agents called `label`: those that waited for them are placed anew, and so on. A list of what
-    /// is left to do, and no recursion: a script may put any number in a row.
-    fn settle(&mut self, label: &str) {
-        let mut left = vec![label.to_owned()];
-        while let Some(label) = left.pop() {
-            for job in self.held.take(&label) {
-                left.extend(self.place(job));
-            }
-        }
-    }
-
-    pub(crate) fn add_tool(&mut self, job: ToolJob) {
-        self.tools.add(job, Priority::Normal);
-    }
-
-    pub(crate) fn add_workflow(&mut self, job: WorkflowJob) {
-        self.workflows.add(job, Priority::Normal);
-    }
-
-    /// Start whatever has room.
-    pub(crate) fn start(&mut self) {
-        while let Some((job, slot)) = self.agents.ready(&self.ground.slots.agents) {
-            self.start_agent(job, slot);
-        }
-        while let Some((job, slot)) = self.tools.ready(&self.ground.slots.tools) {
-            self.start_tool(job, slot);
-        }
-        while let Some((job, slot)) = self.workflows.ready(&self.ground.slots.workflows) {
-            self.start_workflow(job, slot);
-        }
-    }
-
-    fn start_agent(&mut self, job: AgentJob, slot: OwnedSemaphorePermit) {
-        // Another with a label that it waits for may have been asked for while it was in the queue.
-        if self.labels.standing(&job.options.deps) != Standing::Ready {
-            drop(slot);
-            return self.place_with_dependents(job);
-        }
-        self.labels.release(&job.named, &job.options.deps);
-        self.running.spawn(within(slot, Arc::clone(&self.ground).run_agent(job)));
-    }
-
-    fn start_tool(&mut self, job: ToolJob, slot: OwnedSemaphorePermit) {
-        self.running.spawn(within(slot, Arc::clone(&self.ground).run_tool(job)));
-    }
-
-    fn start_workflow(&mut self, job: WorkflowJob, slot: OwnedSemaphorePermit) {
-        let over = self.over.subscribe();
-        self.called.spawn(within(slot, Arc::clone(&self.ground).run_workflow(job, over)));
-    }
-
-    /// Give up what has not started: the script sees `null` for agents and an exception for tools and workflows.
-    pub(crate) fn abandon_waiting(&mut self) -> Vec<Completion> {
-        let given_up = |job: AgentJob| {
-            let null = if job.status {
-                told(&Err(Failure::Cancelled), job.agent.agent(), &Tried::default())
-            } else {
-                Json::null()
-            };
-            Completion { id: job.request, settlement: Ok(null) }
-        };
-        let stopped = |id| Completion { id, settlement: Err(reject("cancelled", "the run is being stopped")) };
-        let agents: Vec<_> = self.agents.drain().chain(self.held.drain()).map(given_up).collect();
-        let tools = self.tools.drain().map(|job| stopped(job.request));
-        agents.into_iter().chain(tools).chain(self.workflows.drain().map(|job| stopped(job.request))).collect()
-    }
-
-    /// End every cell. Their calls are recorded as cancelled.
-    pub(crate) async fn end_all(&mut self) {
-        self.over.send_replace(true);
-        self.running.shutdown().await;
-        while self.called.join_next().await.is_some() {}
-    }
-
-    /// Labels that agents wait for although no agent has them.
-    pub(crate) fn missing_labels(&self) -> Option<String> {
-        self.held.missing(&self.labels)
-    }
-
-    /// Whether nothing is under way, and nothing waits for room. Agents that wait for others may be left.
-    pub(crate) fn is_idle(&self) -> bool {
-        let waiting = [self.agents.is_empty(), self.tools.is_empty(), self.workflows.is_empty()];
-        self.broken.is_empty()
-            && self.running.is_empty()
-            && self.called.is_empty()
-            && waiting.into_iter().all(|none| none)
-    }
-
-    /// Wait until at least one job has ended, and take all that have. Meanwhile, what waits for room that another script of the
-    /// run has is started when there is some.
-    pub(crate) async fn ended(&mut self) -> Result<Vec<Ended>, String> {
-        if !self.broken.is_empty() {
-            return Ok(std::mem::take(&mut self.broken));
-        }
-        let slots = &self.ground.slots;
-        let (agents, tools, workflows) =
-            (Arc::clone(&slots.agents), Arc::clone(&slots.tools), Arc::clone(&slots.workflows));
-        let first = loop {
-            tokio::select! {
-                Some(joined) = self.running.join_next() => break joined,
-                Some(joined) = self.called.join_next() => break joined,
-                Ok(slot) = Arc::clone(&agents).acquire_owned(), if !self.agents.is_empty() => {
-                    if let Some(job) = self.agents.next() {
-                        self.start_agent(job, slot);
-                    }
-                }
-                Ok(slot) = Arc::clone(&tools).acquire_owned(), if !self.tools.is_empty() => {
-                    if let Some(job) = self.tools.next() {
-                        self.start_tool(job, slot);
-                    }
-                }
-                Ok(slot) = Arc::clone(&workflows).acquire_owned(), if !self.workflows.is_empty() => {
-                    if let Some(job) = self.workflows.next() {
-                        self.start_workflow(job, slot);
-                    }
-                }
-                else => return Ok(Vec::new()),
-            }
-        };
-        let mut ended = Vec::new();
-        let mut next = Some(first);
-        while let Some(joined) = next {
-            let job = joined.map_err(died)?;
-            if !job.named.is_empty() {
-                self.labels.end(&job.named, job.failure.as_ref().map(|failed| &failed.failure));
-                self.settle(&job.named);
-            }
-            ended.push(job);
-            next = self.running.try_join_next().or_else(|| self.called.try_join_next());
-        }
-        ended.append(&mut self.broken);
-        Ok(ended)
-    }
-}
-
-/// Run a job in its slot, which is free again when the job has ended.
-async fn within(slot: OwnedSemaphorePermit, job: impl Future<Output = Ended>) -> Ended {
-    let ended = job.await;
-    drop(slot);
-    ended
-}
-
-fn died(error: JoinError) -> String {
-    format!("a task of the host died: {error}")
-}
-
 pub(crate) fn unrecorded(failure: Option<&Failure>) -> Option<String> {
     match failure {
         Some(Failure::Unrecorded(why)) => Some(why.clone()),
@@ -691,14 +426,15 @@ pub(crate) fn thrown(failure: &Failure) -> Rejection {
 
 /// How an agent's work went.
 #[derive(Default)]
-struct Tried {
+pub(crate) struct Tried {
     attempts: u32,
     usage: Usage,
     /// The finished call whose answer the last attempt was given.
     reused: Option<Origin>,
 }
 
-fn told(result: &Result<Json, Failure>, agent: AgentId, tried: &Tried) -> Json {
+/// How an agent ended, for the script that asked.
+pub(crate) fn told(result: &Result<Json, Failure>, agent: AgentId, tried: &Tried) -> Json {
     let failure = result.as_ref().err();
     let status = match failure {
         None => "ok",

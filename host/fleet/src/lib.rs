@@ -6,6 +6,8 @@
 pub mod changes;
 pub mod drive;
 pub mod excerpt;
+pub mod gatekeeper;
+pub mod gates;
 pub mod library;
 pub mod model;
 pub mod options;
@@ -14,8 +16,10 @@ pub mod shape;
 pub mod stop;
 pub mod watch;
 
+mod activity;
 mod deps;
 mod jobs;
+mod lanes;
 mod nested;
 mod session;
 mod tally;

@@ -1,10 +1,11 @@
 //! Workflows that a script calls: each found by its name, run in an engine of its own as the same principal, and ended with the
 //! script that called it. Its agents draw on the places, budgets and limits of the run.
 
+use crate::activity::Token;
 use crate::jobs::{Ended, Ground, thrown, unrecorded};
 use crate::library::Found;
 use crate::options::reject;
-use crate::session::{self, Depth, Script};
+use crate::session::{self, Depth, Halt, Pulse, Script};
 use std::sync::Arc;
 use tokio::sync::watch;
 use vespiary_kernel::call::Failure;
@@ -39,32 +40,41 @@ impl Ground {
     }
 
     /// Run it to its end, or until `over` says that nobody waits for it any more.
-    pub(crate) async fn run_workflow(self: Arc<Self>, job: WorkflowJob, mut over: watch::Receiver<bool>) -> Ended {
+    pub(crate) async fn run_workflow(
+        self: Arc<Self>,
+        job: WorkflowJob,
+        mut over: watch::Receiver<bool>,
+        token: Option<Token>,
+    ) -> Ended {
         let WorkflowJob { request, name, args } = job;
         let over = async move {
             // A sender that is gone was dropped with the script that called this one.
             let _ = over.wait_for(|over| *over).await;
         };
-        let ended = |settlement, unrecorded| Ended {
+        let ended = |settlement, unrecorded, token| Ended {
             completion: Some(Completion { id: request, settlement }),
             planned: None,
             named: String::new(),
             failure: None,
             unrecorded,
             out_of_budget: false,
+            _token: token,
         };
         let Found { name, source } = match self.find_workflow(name).await {
             Ok(found) => found,
-            Err(rejection) => return ended(Err(rejection), None),
+            Err(rejection) => return ended(Err(rejection), None, token),
         };
         let script = Script { title: &name, source: &source, args: &args, depth: Depth::Called };
-        let ran = session::run(&self, script, over).await;
+        let mut pulse = Pulse::new(&self.activity, token);
+        let ran = session::run(&self, script, &mut pulse, over).await;
+        let token = pulse.into_token();
         if ran.cut {
-            return Ended { completion: None, ..ended(Ok(Json::null()), None) };
+            return Ended { completion: None, ..ended(Ok(Json::null()), None, token) };
         }
         match ran.end {
-            Ok(value) => ended(Ok(value), None),
-            Err(error) => ended(Err(self.told_of(&name, &error)), unrecorded_in(&error)),
+            Ok(value) => ended(Ok(value), None, token),
+            Err(Halt::Failed(error)) => ended(Err(self.told_of(&name, &error)), unrecorded_in(&error), token),
+            Err(Halt::Awaiting) => ended(Err(reject("cancelled", "the run waits for a decision")), None, token),
         }
     }
 

@@ -1,8 +1,10 @@
 //! One script from its source to its return, in an engine of its own: check, start, then answers in and requests out. The run's
 //! own script and those it calls with `workflow()` go through the same loop.
 
+use crate::activity::{Activity, Token};
 use crate::drive::SCRIPT_BYTES_MAX;
-use crate::jobs::{Ground, Jobs};
+use crate::jobs::Ground;
+use crate::lanes::Jobs;
 use crate::options::reject;
 use crate::stop::Urgency;
 use crate::watch::Progress;
@@ -30,6 +32,39 @@ pub(crate) enum Depth {
     Called,
 }
 
+/// Why a script did not return.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// It failed, or was ended.
+    Failed(RunError),
+    /// Nothing in the run gets on until a person decides.
+    Awaiting,
+}
+
+impl From<RunError> for Halt {
+    fn from(error: RunError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What says of a script that it gets on by itself: held while it computes, let go while it waits for its jobs.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    activity: Arc<Activity>,
+    token: Option<Token>,
+}
+
+impl Pulse {
+    pub(crate) fn new(activity: &Arc<Activity>, token: Option<Token>) -> Self {
+        Self { activity: Arc::clone(activity), token }
+    }
+
+    /// To be handed on when the script has ended.
+    pub(crate) fn into_token(self) -> Option<Token> {
+        self.token
+    }
+}
+
 /// A script to be run.
 #[derive(Debug)]
 pub(crate) struct Script<'a> {
@@ -44,14 +79,19 @@ pub(crate) struct Script<'a> {
 pub(crate) struct Ran {
     /// Its `meta`, where it passed the check.
     pub(crate) meta: Option<Json>,
-    pub(crate) end: Result<Json, RunError>,
+    pub(crate) end: Result<Json, Halt>,
     /// It was only planned, and waits for what would run: `end` says nothing.
     pub(crate) cut: bool,
 }
 
 /// Open the engine, run the script in it, and close it whatever happens. `over` resolves when nobody waits for the script any
 /// more.
-pub(crate) async fn run(ground: &Arc<Ground>, script: Script<'_>, over: impl Future<Output = ()>) -> Ran {
+pub(crate) async fn run(
+    ground: &Arc<Ground>,
+    script: Script<'_>,
+    pulse: &mut Pulse,
+    over: impl Future<Output = ()>,
+) -> Ran {
     let (mut meta, mut cut) = (None, false);
     let opened = ground.dispatcher.open_session(&ground.who, &ground.engine).await;
     let mut session = match opened {
@@ -59,23 +99,24 @@ pub(crate) async fn run(ground: &Arc<Ground>, script: Script<'_>, over: impl Fut
         Err(outcome) => {
             let failure = outcome.into_result().err();
             let failure = failure.unwrap_or_else(|| Failure::Host("the engine did not open".into()));
-            return Ran { meta, end: Err(RunError::Engine(failure)), cut };
+            return Ran { meta, end: Err(RunError::Engine(failure).into()), cut };
         }
     };
     let mut jobs = Jobs::new(Arc::clone(ground), script.depth);
     let end = tokio::select! {
         biased;
-        () = ground.stop.reached(Urgency::Firm) => Err(RunError::Engine(Failure::Cancelled)),
-        () = over => Err(RunError::Engine(Failure::Cancelled)),
-        end = turns(ground, &mut session, &script, &mut jobs, &mut meta, &mut cut) => end,
+        () = ground.stop.reached(Urgency::Firm) => Err(RunError::Engine(Failure::Cancelled).into()),
+        () = over => Err(RunError::Engine(Failure::Cancelled).into()),
+        end = turns(ground, &mut session, &script, &mut jobs, pulse, &mut meta, &mut cut) => end,
     };
     // A script may return, or fail, while agents it no longer waits for still run.
     jobs.end_all().await;
     let ending = match &end {
         Ok(value) => Ending::Done(value.clone()),
-        Err(RunError::Engine(failure)) => Ending::Failed(failure.clone()),
-        Err(RunError::Script(error)) => Ending::Failed(Failure::Failed(error.to_string())),
-        Err(RunError::Other(why)) => Ending::Failed(Failure::Host(why.clone())),
+        Err(Halt::Awaiting) => Ending::Failed(Failure::Cancelled),
+        Err(Halt::Failed(RunError::Engine(failure))) => Ending::Failed(failure.clone()),
+        Err(Halt::Failed(RunError::Script(error))) => Ending::Failed(Failure::Failed(error.to_string())),
+        Err(Halt::Failed(RunError::Other(why))) => Ending::Failed(Failure::Host(why.clone())),
     };
     session.close(ending);
     Ran { meta, end, cut }
@@ -87,15 +128,16 @@ async fn turns(
     session: &mut Session,
     script: &Script<'_>,
     jobs: &mut Jobs,
+    pulse: &mut Pulse,
     meta: &mut Option<Json>,
     cut: &mut bool,
-) -> Result<Json, RunError> {
+) -> Result<Json, Halt> {
     // Jobs of this script that would run.
     let mut would_run = false;
     let used = script.source.len() as u64;
     if used > SCRIPT_BYTES_MAX {
         let hit = LimitHit { quota: "script-bytes".into(), limit: SCRIPT_BYTES_MAX, used };
-        return Err(RunError::Engine(Failure::Limit(hit)));
+        return Err(RunError::Engine(Failure::Limit(hit)).into());
     }
     let checked = session.check(script.source).await.map_err(RunError::Engine)?.map_err(RunError::Script)?;
     announce(ground, &checked, script)?;
@@ -109,7 +151,7 @@ async fn turns(
         let mut completions = accept(ground, jobs, requests);
         match state {
             State::Done(value) => return Ok(value),
-            State::Failed(error) => return Err(RunError::Script(error)),
+            State::Failed(error) => return Err(RunError::Script(error).into()),
             State::Waiting => {}
         }
         let stopping = ground.stop.urgency() >= Urgency::Gentle;
@@ -125,22 +167,32 @@ async fn turns(
                 return Ok(Json::null());
             }
             if jobs.is_idle() {
-                return Err(RunError::Script(stalled(jobs.missing_labels())));
+                return Err(RunError::Script(stalled(jobs.missing_labels())).into());
             }
-            tokio::select! {
-                ended = jobs.ended() => {
-                    for job in ended.map_err(RunError::Other)? {
-                        // Nothing may happen that is not recorded, so the run ends here.
-                        if let Some(why) = job.unrecorded {
-                            return Err(RunError::Engine(Failure::Unrecorded(why)));
-                        }
-                        let told = ground.tally.count(job, ground.planning);
-                        would_run |= told.is_none();
-                        completions.extend(told);
-                    }
-                }
+            pulse.token = None;
+            let ended = tokio::select! {
+                ended = jobs.ended() => ended.map_err(RunError::Other)?,
                 // Asked while everybody is busy: what waits is given up now, not when the next agent happens to end.
-                () = ground.stop.reached(Urgency::Gentle), if !stopping => completions.extend(jobs.abandon_waiting()),
+                () = ground.stop.reached(Urgency::Gentle), if !stopping => {
+                    completions.extend(jobs.abandon_waiting());
+                    Vec::new()
+                }
+                // What was called ends with the run's own script.
+                () = pulse.activity.over(), if script.depth == Depth::Run => return Err(Halt::Awaiting),
+            };
+            match pulse.activity.begin() {
+                Some(token) => pulse.token = Some(token),
+                None if script.depth == Depth::Run => return Err(Halt::Awaiting),
+                None => std::future::pending().await,
+            }
+            for job in ended {
+                // Nothing may happen that is not recorded, so the run ends here.
+                if let Some(why) = job.unrecorded {
+                    return Err(RunError::Engine(Failure::Unrecorded(why)).into());
+                }
+                let told = ground.tally.count(job, ground.planning);
+                would_run |= told.is_none();
+                completions.extend(told);
             }
             if !stopping {
                 jobs.start();
@@ -153,10 +205,10 @@ async fn turns(
     }
 }
 
-/// Take the script's requests in their order. Gives the answers that need no waiting: refusals. A refused agent counts as
+/// Take the script's requests in their order. Gives the answers that need no waiting: refusals, and what is known already. A refused agent counts as
 /// failed: a script may catch the exception, and then the run is no whole one all the same.
 fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Completion> {
-    let mut refusals = Vec::new();
+    let mut answers = Vec::new();
     for Request { id, action } in requests {
         let accepted = match action {
             Action::Phase(mut title) => {
@@ -184,6 +236,14 @@ fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Compl
                 accepted
             }
             Action::Tool { name, arguments } => ground.accept_tool(id, &name, arguments).map(|job| jobs.add_tool(job)),
+            Action::Gate(options) => match jobs.ask_gate(id, &options) {
+                Ok(None) => Ok(()),
+                Ok(Some(decision)) => {
+                    answers.push(Completion { id, settlement: Ok(decision) });
+                    Ok(())
+                }
+                Err(rejection) => Err(rejection),
+            },
             Action::Workflow { name, args } => match jobs.depth() {
                 Depth::Run => ground.accept_workflow(id, name, args).map(|job| jobs.add_workflow(job)),
                 Depth::Called => Err(reject(
@@ -194,10 +254,10 @@ fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Compl
             },
         };
         if let Err(rejection) = accepted {
-            refusals.push(Completion { id, settlement: Err(rejection) });
+            answers.push(Completion { id, settlement: Err(rejection) });
         }
     }
-    refusals
+    answers
 }
 
 /// A script's words are kept, but not without bound.

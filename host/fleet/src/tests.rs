@@ -2,9 +2,11 @@
 //! real engine is driven in the end-to-end tests.
 
 mod deps;
+mod gates;
 mod nested;
 
 use crate::drive::{RunReport, Settings, Workflow, drive};
+use crate::gatekeeper::Gatekeeper;
 use crate::library::{Found, Library};
 use crate::stop::Stop;
 use crate::watch::Unwatched;
@@ -19,6 +21,7 @@ use vespiary_kernel::change::merge::Clash;
 use vespiary_kernel::change::{Change, ChangeSet, Node};
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::{Event, RunError, RunStatus};
+use vespiary_kernel::gate::{Decision, Matter};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{AgentId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
@@ -41,6 +44,7 @@ struct World {
     /// One for each engine, in the order in which they are opened.
     scripts: Mutex<VecDeque<Script>>,
     order: Mutex<Vec<String>>,
+    desk: Mutex<Desk>,
     /// Agents and tools that run, and the most that did at once.
     busy: Mutex<(usize, usize)>,
     wrote: Mutex<BTreeMap<AgentId, (usize, String)>>,
@@ -67,6 +71,7 @@ impl Catalog for World {
             "engine" => "engine",
             "worker" => "agent",
             "clock" => "tools",
+            "exec" => "program",
             _ => return None,
         };
         let text = format!("name='{}'\nversion='1'\nkind='{kind}'\ndescription='d'\n", tool.plugin());
@@ -128,6 +133,45 @@ impl Library for World {
     }
 }
 
+/// How gates are decided here.
+#[derive(Default)]
+struct Desk {
+    distrusts: Option<String>,
+    earlier: BTreeMap<Digest, Decision>,
+    left: BTreeMap<Digest, Decision>,
+    /// What the person at the terminal says, and after how long; none where there is no person.
+    says: Option<(Duration, Decision)>,
+    /// Titles that were brought before somebody.
+    asked: Vec<String>,
+}
+
+impl Gatekeeper for World {
+    fn distrusts(&self) -> Option<String> {
+        self.desk.lock().unwrap().distrusts.clone()
+    }
+
+    fn decided(&self, gate: &Digest) -> Option<Decision> {
+        self.desk.lock().unwrap().earlier.get(gate).cloned()
+    }
+
+    fn left(&self, gate: &Digest) -> Option<Decision> {
+        self.desk.lock().unwrap().left.get(gate).cloned()
+    }
+
+    fn ask<'a>(&'a self, matter: &'a Matter) -> BoxFuture<'a, Option<Decision>> {
+        Box::pin(async move {
+            let says = {
+                let mut desk = self.desk.lock().unwrap();
+                desk.asked.push(matter.title().to_owned());
+                desk.says.clone()
+            };
+            let (after, decision) = says?;
+            tokio::time::sleep(after).await;
+            Some(decision)
+        })
+    }
+}
+
 struct Hands(Arc<World>);
 
 /// Somebody at work.
@@ -152,6 +196,15 @@ impl Runner for Hands {
     fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {
             let task: serde_json::Value = admitted.arguments().read().unwrap();
+            if let Some(program) = task["program"].as_str() {
+                let status = i32::from(program != "true");
+                let ran = serde_json::json!({ "status": status, "stdout": "", "stderr": "", "truncated": false,
+                                              "stdout_bytes": 0, "stderr_bytes": 0 });
+                return Outcome {
+                    ending: Ending::Done(Json::of(&ran).unwrap()),
+                    ..Outcome::refused(Failure::Cancelled)
+                };
+            }
             let prompt = task["prompt"].as_str().unwrap_or_default().to_owned();
             self.0.order.lock().unwrap().push(prompt.clone());
             if let Some((line, text)) = prompt.strip_prefix("write ").and_then(|told| told.split_once(':')) {
@@ -255,7 +308,8 @@ async fn run_in(
         Arc::new(Hands(world.clone())),
         world.clone(),
     );
-    let grant = Grant::of_run(["tool:*", "spawn:5000", "write:."].map(|c| c.parse().unwrap()));
+    let grant =
+        Grant::of_run(["tool:*", "spawn:5000", "write:.", "exec:true", "exec:false"].map(|c| c.parse().unwrap()));
     let who = dispatcher.start("r".parse().unwrap(), "/".into(), grant, limits);
     let (title, source, version) = ("t".into(), "s".into(), "0".into());
     let workflow = Workflow { title, source, args: Json::null(), version, settings: Json::null(), resumes: None };
@@ -263,6 +317,7 @@ async fn run_in(
         agents_at_once: at_once,
         tools_at_once: 4,
         workflows: Some(world.clone()),
+        gatekeeper: Some(world.clone()),
         worktrees: Some(world.clone()),
         ..Settings::default()
     };

@@ -1,7 +1,8 @@
 //! How a run is followed while it goes: facts, told once, in order. Never a channel back into the run.
 
 use vespiary_kernel::call::Failure;
-use vespiary_kernel::ids::AgentId;
+use vespiary_kernel::gate::Decision;
+use vespiary_kernel::ids::{AgentId, Digest};
 
 /// Something that happened in a run.
 #[derive(Debug, Clone)]
@@ -20,6 +21,20 @@ pub enum Progress<'a> {
     Log(&'a str),
     /// Another workflow runs as a part of this one; its name.
     WorkflowStarted(&'a str),
+    /// Something waits for a person's decision.
+    GateOpened {
+        /// What the decision is bound to.
+        gate: Digest,
+        /// What it is about. Not yet neutralized for a terminal.
+        title: &'a str,
+    },
+    /// It was decided.
+    GateDecided {
+        /// What it is about. Not yet neutralized for a terminal.
+        title: &'a str,
+        /// How, and by whom.
+        decision: &'a Decision,
+    },
     /// An agent waits for its turn.
     AgentQueued,
     /// An agent runs.

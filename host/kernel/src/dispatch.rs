@@ -225,8 +225,9 @@ impl Dispatcher {
         open.decided = Some((plugin.digest, scope.clone()));
         // What an agent does in its own worktree is only worth anything together; and what it can have again for nothing need not
         // be kept.
-        let inside = who.is_inside() && (who.isolation() == Isolation::Worktree || !scope.has_effects());
-        if want == Want::Call && !inside {
+        let kept =
+            call.keep == Keep::Value || who.is_inside() && who.isolation() == Isolation::Shared && scope.has_effects();
+        if want == Want::Call && kept {
             let key = reuse::key(&call.tool, &plugin.digest, &call.arguments, &scope, who.isolation());
             open.key = Some(key);
             let (tool, arguments) = (&call.tool, &call.arguments);

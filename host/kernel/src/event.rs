@@ -6,6 +6,7 @@ use crate::capability::Capability;
 use crate::grant::Grant;
 use crate::ids::{AgentId, CallId, Digest, RunId, ToolName};
 use crate::json::Json;
+use crate::program::ProgramName;
 use crate::reuse::Origin;
 use crate::script::{ScriptError, Verdict};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,35 @@ pub enum Event {
         script: Digest,
         /// Its arguments.
         args: Payload,
+    },
+    /// The script waits for a decision.
+    GateOpened {
+        /// SHA-256 of what is to be decided: `gate::Matter`.
+        gate: Digest,
+        /// What it is about, in the script's words.
+        title: String,
+        /// What is decided on, in canonical form.
+        payload: Payload,
+        /// Milliseconds since 1970 UTC past which it counts as denied.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_ms: Option<u64>,
+        /// The program that decides; none where a person does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        check: Option<ProgramName>,
+    },
+    /// It was decided. The first such event is the one that holds. May stand after the run's end.
+    GateDecided {
+        /// Which.
+        gate: Digest,
+        /// Whether the script may go on.
+        approved: bool,
+        /// The user's name, `exec:PROGRAM`, or `expiry`.
+        by: String,
+        /// What they added.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        /// Milliseconds since 1970 UTC.
+        at_ms: u64,
     },
     /// The script entered a phase.
     Phase {
@@ -186,7 +216,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reused: Option<Origin>,
     },
-    /// Always last, unless the process was killed.
+    /// Last, but for decisions on gates that were open then; missing where the process was killed.
     RunEnded {
         /// How.
         status: RunStatus,
@@ -208,6 +238,7 @@ macro_rules! contents {
             Event::ClaimJudged { votes, .. } => (vec![votes], $none),
             Event::RunPrepared { source, .. } => (vec![source], $none),
             Event::WorkflowStarted { args, .. } => (vec![args], $none),
+            Event::GateOpened { payload, .. } => (vec![payload], $none),
             Event::RunEnded { value, .. } => (value.into_iter().collect(), $none),
             Event::CallEnded { value, reads, artifacts, .. } => {
                 (value.into_iter().chain(reads).collect(), artifacts.$slice())
@@ -217,6 +248,7 @@ macro_rules! contents {
                 (vec![changes, conflicts], artifacts.$slice())
             }
             Event::RunStarted { .. }
+            | Event::GateDecided { .. }
             | Event::Phase { .. }
             | Event::Log { .. }
             | Event::AgentStarted { .. }
@@ -276,6 +308,8 @@ pub enum RunStatus {
     Stopped,
     /// It ended early, or agents of it did, because what the run may spend was spent.
     OutOfBudget,
+    /// It can go no further until a person decides.
+    AwaitingGate,
 }
 
 impl RunStatus {
@@ -288,6 +322,7 @@ impl RunStatus {
             Self::Failed => "failed",
             Self::Stopped => "stopped",
             Self::OutOfBudget => "out-of-budget",
+            Self::AwaitingGate => "awaiting-gate",
         }
     }
 }
@@ -326,6 +361,18 @@ mod tests {
             root: "/p".into(),
             grant,
         });
+        let gate = Digest::of(b"g");
+        let (title, payload) = ("t".to_owned(), Payload::Value(value.clone()));
+        reads_back(Event::GateOpened {
+            gate,
+            title,
+            payload,
+            expires_ms: Some(7),
+            check: Some("true".parse().unwrap()),
+        });
+        let decided = Event::GateDecided { gate, approved: true, by: "me".into(), note: Some("n".into()), at_ms: 1 };
+        assert_eq!(Json::of(&decided).unwrap().as_str().matches("gate").count(), 2);
+        reads_back(decided);
         reads_back(Event::CallIntended {
             call: CallId(1),
             agent: AgentId(2),

@@ -9,6 +9,7 @@ pub mod capability;
 pub mod change;
 pub mod dispatch;
 pub mod event;
+pub mod gate;
 pub mod grant;
 pub mod hidden;
 pub mod host;

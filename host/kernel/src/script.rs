@@ -40,6 +40,8 @@ pub enum Action {
         /// Its `args`.
         args: Json,
     },
+    /// Have it decided whether to go on; the options object as the script wrote it. Answered.
+    Gate(Json),
     /// A phase began; not answered.
     Phase(String),
     /// A line for the log; not answered.

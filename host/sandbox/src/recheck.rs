@@ -176,6 +176,7 @@ fn place<'a>(granted: &'a Granted, path: &'a str) -> Option<(&'a Tree, &'a str)>
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make their own files")]
 mod tests {
     use super::*;
     use crate::scope::Scopes;

@@ -175,7 +175,7 @@ fn turn(turn: wit::Turn, report: &Report) -> Result<Turn, Failure> {
             wit::Action::Verdict(note) => {
                 report.count(&note.claim).and_then(|()| report.count(&note.votes)).map_err(Failure::Limit)?;
             }
-            wit::Action::Agent(_) | wit::Action::Tool(_) | wit::Action::Workflow(_) => {}
+            wit::Action::Agent(_) | wit::Action::Tool(_) | wit::Action::Workflow(_) | wit::Action::Gate(_) => {}
         }
     }
     let requests = turn.requests.into_iter().map(request).collect::<Result<_, _>>()?;
@@ -199,6 +199,7 @@ fn request(request: wit::Request) -> Result<Request, Failure> {
         wit::Action::Workflow(workflow) => {
             Action::Workflow { name: workflow.name, args: ending::json(workflow.args, "a workflow's args")? }
         }
+        wit::Action::Gate(options) => Action::Gate(ending::json(options, "a gate's options")?),
         wit::Action::Phase(title) => Action::Phase(text::line(title)),
         wit::Action::Log(line) => Action::Log(text::cause(line)),
         wit::Action::Verdict(note) => {

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vespiary_fleet::watch::{Progress, Watch as _};
 use vespiary_kernel::event::{Event, RunStatus};
-use vespiary_kernel::ids::{AgentId, RunId};
+use vespiary_kernel::gate::Decision;
+use vespiary_kernel::ids::{AgentId, Digest, RunId};
 use vespiary_ledger::reader::{Reader, RunSummary};
 use vespiary_ledger::store::FaultKind;
 
@@ -80,6 +81,7 @@ fn follow(
     }
     see(Progress::Checked { name: &run.title, phases: &[] });
     let (mut seq, mut labels) = (0, HashMap::<AgentId, String>::new());
+    let mut gates = HashMap::<Digest, String>::new();
     loop {
         // Asked before reading: whatever it wrote before its end is then read.
         let live = live::is_live(home, &run.id);
@@ -90,6 +92,16 @@ fn follow(
                 Event::Phase { title } if seq >= phase_now => see(Progress::Phase(title)),
                 Event::Log { text } => see(Progress::Log(text)),
                 Event::WorkflowStarted { name, .. } => see(Progress::WorkflowStarted(name)),
+                Event::GateOpened { gate, title, check: None, .. } => {
+                    see(Progress::GateOpened { gate: *gate, title });
+                    gates.insert(*gate, title.clone());
+                }
+                Event::GateDecided { gate, approved, by, note, at_ms } => {
+                    let (by, note) = (by.clone(), note.clone());
+                    let decision = Decision { approved: *approved, by, note, at_ms: *at_ms };
+                    let title = gates.get(gate).map_or("", String::as_str);
+                    see(Progress::GateDecided { title, decision: &decision });
+                }
                 Event::CallIntended { .. } => drop(calls.fetch_add(1, Ordering::Relaxed)),
                 Event::AgentStarted { agent, label, .. } => {
                     see(Progress::AgentQueued);

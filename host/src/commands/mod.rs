@@ -7,6 +7,7 @@ mod background;
 mod call;
 mod check;
 mod doctor;
+mod gates;
 mod plan;
 mod plugin;
 mod policy;
@@ -60,6 +61,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Runs(RunsCommand::Watch { run, output }) => background::watch(&run, output),
         Command::Runs(RunsCommand::Stop { run, now, output }) => background::stop(&run, now, output),
+        Command::Runs(RunsCommand::Approve { run, gate, note, output }) => {
+            let wanted = gates::Wanted { run: &run, gate: gate.as_deref(), approved: true, note: note.as_deref() };
+            gates::decide(wanted, output)
+        }
+        Command::Runs(RunsCommand::Deny { run, gate, note, output }) => {
+            let wanted = gates::Wanted { run: &run, gate: gate.as_deref(), approved: false, note: note.as_deref() };
+            gates::decide(wanted, output)
+        }
         Command::Runs(RunsCommand::Export { run, out, output }) => audit::export(&run, &out, output),
         Command::Audit(AuditCommand::Verify { run, bundle, head, output, .. }) => {
             let what = match (&run, &bundle) {
@@ -104,6 +113,8 @@ impl Command {
                 | RunsCommand::Show { output, .. }
                 | RunsCommand::Watch { output, .. }
                 | RunsCommand::Stop { output, .. }
+                | RunsCommand::Approve { output, .. }
+                | RunsCommand::Deny { output, .. }
                 | RunsCommand::Export { output, .. }
                 | RunsCommand::Apply { output, .. },
             ) => *output,

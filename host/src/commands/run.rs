@@ -1,7 +1,7 @@
 //! `vespiary run`: a workflow from its file to its report.
 //!
 //! `--json`: `{schema: "vespiary.run/1", run, status, title, script, dir, duration_ms, agents, agents_failed, calls, reused, resumes, tokens, usd,
-//! claims, coverage, findings, failures, error, report, changes, value}`. `coverage` is `null` or `{files, unread, partial, named}`: the files that no
+//! claims, coverage, gates, findings, failures, error, report, changes, value}`. `coverage` is `null` or `{files, unread, partial, named}`: the files that no
 //! agent read. `changes` is `null` or `{applied, digest, paths, conflicts}`: what isolated agents
 //! changed. `findings` counts by severity, with `refuted`, `not_examined` and `malformed`, and is
 //! `null` when the script returned something else; `report` holds the paths of the three files, or is `null`.
@@ -14,6 +14,7 @@ use crate::detach::{self, Detached};
 use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::foresee::Questions;
+use crate::gates::{self, AtRun};
 use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::excerpt::excerpt;
+use vespiary_fleet::gates::OpenGate;
 use vespiary_fleet::model::Models;
 use vespiary_fleet::stop::{Stop, Urgency};
 use vespiary_fleet::watch::{Unwatched, Watch};
@@ -183,7 +185,8 @@ pub(super) fn run(
             (script, args, Before { resumed: runs, over, doubt: Some(doubt), foresee: foresee.clone() })
         }
     };
-    let resumes = before.resumed.first().cloned();
+    let earlier = before.resumed.clone();
+    let resumes = earlier.first().cloned();
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
     let mut shelf = wiring::shelf(&args.permissions, &rules)?;
     let provider = args.provider.as_ref().map(ProviderSpec::open).transpose()?;
@@ -232,7 +235,10 @@ pub(super) fn run(
     };
     let run = RunLimits::default().run.under(&spending);
     let limits = RunLimits { agents_max: args.agents.into(), run, ..RunLimits::default() };
-    let who = host.dispatcher.start(id.clone(), root, grant, limits);
+    let who = host.dispatcher.start(id.clone(), root.clone(), grant, limits);
+    let live = Arc::new(Live::begin(&home, &id)?);
+    let place = gates::Place { home: &home, run: &id, root: &root, grant: who.grant() };
+    let gatekeeper = AtRun::new(&place, Arc::clone(&live), Arc::clone(&host.terminal), &earlier)?;
     let display = (!args.quiet && !args.output.json && !plan)
         .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
     let how = Settings {
@@ -241,6 +247,7 @@ pub(super) fn run(
         // One place is the script's own.
         workflows_at_once: host.capacity.scripts_alive() - 1,
         workflows: Some(shelves),
+        gatekeeper: Some(Arc::new(gatekeeper)),
         worktrees: host.sandbox.worktrees(),
         model,
         budget_tokens: args.tokens,
@@ -258,7 +265,6 @@ pub(super) fn run(
         Some(display) => Arc::clone(display) as _,
         None => Arc::new(Unwatched),
     };
-    let live = Arc::new(Live::begin(&home, &id)?);
     let runtime = wiring::runtime()?;
     let ended = runtime.block_on(async {
         let stop = Stop::default();
@@ -477,6 +483,9 @@ fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Optio
         let (unread, all) = (thousands(coverage.unread), count(coverage.files, "file"));
         out.push_str(&style.dim(&format!("{unread} of {all} were read by no agent; the report names them\n")));
     }
+    if ended.status == RunStatus::AwaitingGate {
+        out.push_str(&style.yellow(&awaiting(&report.record.id, &ended.gates)));
+    }
     if ended.agents_failed > 0 {
         out.push_str(&style.red(&format!("{} gave no answer\n", count(ended.agents_failed, "agent"))));
         for failed in ended.failures.iter().take(5) {
@@ -513,6 +522,22 @@ fn summary(report: &Report, ended: &RunReport, written: &Written, applied: Optio
     out
 }
 
+/// What a run waits for, and how it goes on.
+fn awaiting(run: &RunId, gates: &[OpenGate]) -> String {
+    let mut out = String::from("it waits for a person's decision:\n");
+    for gate in gates.iter().take(5) {
+        out.push_str(&format!("  {} {}\n", gate.gate.short(), clipped(&gate.title, 120)));
+    }
+    if gates.len() > 5 {
+        out.push_str(&format!("  and {} more\n", gates.len() - 5));
+    }
+    out.push_str(&format!(
+        "`vespiary runs show {run}` shows what is decided on, `vespiary runs approve {run}` (or `deny`) decides, \
+         `vespiary runs resume {run}` goes on\n"
+    ));
+    out
+}
+
 /// What of a script's `meta` is used here.
 #[derive(Deserialize)]
 struct Meta {
@@ -537,6 +562,7 @@ struct Shape<'a> {
     usd: f64,
     claims: Value,
     coverage: Option<Value>,
+    gates: Value,
     findings: Option<Map<String, Value>>,
     failures: Vec<Value>,
     error: Option<String>,
@@ -595,6 +621,11 @@ impl<'a> Shape<'a> {
                     "named": coverage.named,
                 })
             }),
+            gates: ended
+                .gates
+                .iter()
+                .map(|gate| serde_json::json!({ "gate": gate.gate, "title": gate.title }))
+                .collect(),
             findings,
             failures: failures.collect(),
             error: trouble.map(|trouble| trouble.why.clone()).or_else(|| ended.error.as_ref().map(error_text)),

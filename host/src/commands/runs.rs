@@ -6,8 +6,9 @@
 use super::{print_json, print_out, print_raw, table};
 use crate::cli::Output;
 use crate::exit::{Exit, Trouble};
+use crate::gates::now_ms;
 use crate::paths::Home;
-use crate::report::record::Record;
+use crate::report::record::{Gate, Record};
 use crate::report::{count, duration, error_text, thousands, timestamp};
 use crate::terminal::{Style, clipped, json, line, plain};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use vespiary_kernel::event::{Event, RunStatus};
 use vespiary_kernel::ids::{Digest, RunId};
+use vespiary_kernel::json::Json;
 use vespiary_ledger::reader::{Reader, RunSummary};
 use vespiary_ledger::store::FaultKind;
 use vespiary_ledger::verify::Verdict;
@@ -120,10 +122,11 @@ pub(super) fn show(id: &RunId, show: Show, output: Output) -> Result<Exit, Troub
         folding.add(at, recorded.event);
     }
     let record = folding.finish();
+    let gates = gates(&reader, &record)?;
     if output.json {
-        print_json(&as_json(&run, &record, show.events.then_some(&listed[..]), verdict.as_ref()))?;
+        print_json(&as_json(&run, &record, &gates, show.events.then_some(&listed[..]), verdict.as_ref()))?;
     } else {
-        let mut out = as_text(&run, &record);
+        let mut out = as_text(&run, &record, &gates);
         if let Some(verdict) = &verdict {
             let _ = writeln!(out, "record   {}", verdict_text(verdict));
         }
@@ -168,9 +171,51 @@ pub(super) fn find(reader: &Reader, id: &RunId) -> Result<RunSummary, Trouble> {
     })
 }
 
+/// A gate, with what is decided on read from wherever the ledger keeps it.
+struct Shown<'a> {
+    gate: &'a Gate,
+    payload: Option<Json>,
+}
+
+fn gates<'a>(reader: &Reader, record: &'a Record) -> Result<Vec<Shown<'a>>, Trouble> {
+    let shown = |gate: &'a Gate| Ok(Shown { gate, payload: reader.value(&gate.payload)? });
+    record.gates.iter().map(shown).collect()
+}
+
+fn gate_as_json(shown: &Shown<'_>) -> Value {
+    let Gate { digest, title, expires_ms, check, decision, .. } = shown.gate;
+    let expires = expires_ms.map(|at| timestamp(at.saturating_mul(1_000)));
+    let decision = decision.as_ref().map(
+        |made| serde_json::json!({ "approved": made.approved, "by": made.by, "at": made.at(), "note": made.note }),
+    );
+    serde_json::json!({
+        "gate": digest, "title": title, "payload": shown.payload, "state": shown.gate.state(now_ms()),
+        "expires": expires, "check": check, "decision": decision,
+    })
+}
+
+fn gate_as_text(shown: &Shown<'_>, say: &mut impl FnMut(&str, String)) {
+    let gate = shown.gate;
+    let state = gate.state(now_ms());
+    let how = match (&gate.decision, gate.expires_ms) {
+        (Some(made), _) => {
+            let note = made.note.as_ref().map(|note| format!(": {}", clipped(note, 300))).unwrap_or_default();
+            format!("{state} by {} at {}{note}", line(&made.by), made.at())
+        }
+        (None, Some(at)) => format!("{state}, until {}", timestamp(at.saturating_mul(1_000))),
+        (None, None) => state.to_owned(),
+    };
+    say("gate", format!("{} {how}: {}", gate.digest.short(), line(&gate.title)));
+    // Whole: this is where a person reads what is to be decided.
+    if let (None, Some(payload)) = (&gate.decision, &shown.payload) {
+        say("  about", line(payload.as_str()).into_owned());
+    }
+}
+
 fn as_json(
     run: &RunSummary,
     record: &Record,
+    gates: &[Shown<'_>],
     events: Option<&[(u64, u64, Digest, Event)]>,
     verdict: Option<&Verdict>,
 ) -> Value {
@@ -186,6 +231,7 @@ fn as_json(
         .changed
         .map(|changed| serde_json::json!({ "files": changed.files, "conflicts": changed.conflicting }))
         .into();
+    shape["gates"] = gates.iter().map(gate_as_json).collect();
     let phases = record
         .phases
         .iter()
@@ -222,7 +268,7 @@ fn as_json(
     shape
 }
 
-fn as_text(run: &RunSummary, record: &Record) -> String {
+fn as_text(run: &RunSummary, record: &Record, gates: &[Shown<'_>]) -> String {
     let style = Style::of_stdout();
     let mut out = String::new();
     // Writing to a string cannot fail.
@@ -254,6 +300,9 @@ fn as_text(run: &RunSummary, record: &Record) -> String {
             style.red(&format!(", {} in conflict", count(changed.conflicting, "path")))
         };
         say("changes", format!("{} by isolated agents{clash}", count(changed.files, "path")));
+    }
+    for shown in gates {
+        gate_as_text(shown, &mut say);
     }
     for phase in &record.phases {
         say("phase", format!("{} ({})", line(&phase.title), duration(phase.to_us - phase.from_us)));

@@ -86,6 +86,7 @@ impl Reading {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make their own files")]
 mod tests {
     use super::*;
     use vespiary_kernel::call::Usage;
@@ -116,10 +117,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for name in ["read.txt", "looked-at.txt", "by-the-script.txt", "built.o", ".env", "denied/x"] {
             let path = dir.path().join(name);
-            #[allow(clippy::disallowed_methods, reason = "a test makes its own files")]
             std::fs::create_dir_all(path.parent().unwrap()).and_then(|()| std::fs::write(path, "x")).unwrap();
         }
-        #[allow(clippy::disallowed_methods, reason = "a test makes its own files")]
         std::fs::write(dir.path().join(".gitignore"), "*.o\n").unwrap();
         let mut reading = Reading::default();
         let value = |payload: &Payload| match payload {

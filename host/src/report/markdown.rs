@@ -46,6 +46,7 @@ fn document(report: &Report, out: &mut String) -> fmt::Result {
         Answer::None => writeln!(out, "The script returned nothing.\n")?,
     }
     claims(report, out)?;
+    gates(report, out)?;
     failures(report, out)?;
     changes(report, out)?;
     coverage(report, out)?;
@@ -70,6 +71,27 @@ fn claims(report: &Report, out: &mut String) -> fmt::Result {
         }
         if let Some(more) = of(verdict).checked_sub(CLAIMS_MAX as u64).filter(|more| *more > 0) {
             writeln!(out, "- and {more} more {word}")?;
+        }
+    }
+    writeln!(out)
+}
+
+/// What was decided, by whom, and what was not.
+fn gates(report: &Report, out: &mut String) -> fmt::Result {
+    let gates = &report.record.gates;
+    if gates.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "## Gates\n")?;
+    for gate in gates {
+        match &gate.decision {
+            Some(made) => {
+                let word = if made.approved { "approved" } else { "denied" };
+                let note = made.note.as_ref().map(|note| format!(": {}", text(note))).unwrap_or_default();
+                let by = text(&made.by);
+                writeln!(out, "- {} {word} by {by} at {}{note}", text(&gate.title), made.at())?;
+            }
+            None => writeln!(out, "- {} not decided", text(&gate.title))?,
         }
     }
     writeln!(out)

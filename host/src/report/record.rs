@@ -1,12 +1,16 @@
 //! A run as the ledger's events tell it, folded event by event into what a report shows: phases, agents, who called which
 //! tool how often, which components ran. It reads events and nothing else, so a report can be made again at any time.
 
+use crate::exit::Trouble;
 use std::collections::{BTreeMap, HashMap};
 use vespiary_kernel::call::{Failure, Usage};
 use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
+use vespiary_kernel::gate::Decision;
 use vespiary_kernel::ids::{AgentId, CallId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
+use vespiary_kernel::program::ProgramName;
 use vespiary_kernel::script::Verdict;
+use vespiary_ledger::reader::Reader;
 
 /// Log lines kept for the report; all of them are in the ledger.
 const LOG_LINES_MAX: usize = 500;
@@ -58,6 +62,8 @@ pub struct Record {
     pub changed: Option<ChangeCount>,
     /// Claims that were voted on, in their order.
     pub claims: Vec<Claim>,
+    /// Gates, in the order in which they were opened.
+    pub gates: Vec<Gate>,
     /// What models cost.
     pub models: ModelCount,
 }
@@ -69,6 +75,35 @@ pub struct Claim {
     pub text: String,
     /// What came of it.
     pub verdict: Verdict,
+}
+
+/// A gate of the run.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// What a decision is bound to.
+    pub digest: Digest,
+    /// What it is about, in the script's words.
+    pub title: String,
+    /// What is decided on.
+    pub payload: Payload,
+    /// Milliseconds since 1970 UTC past which it counts as denied.
+    pub expires_ms: Option<u64>,
+    /// The program that decides; none where a person does.
+    pub check: Option<ProgramName>,
+    /// The first decision.
+    pub decision: Option<Decision>,
+}
+
+impl Gate {
+    /// `open`, `approved`, `denied`, or, where it is not decided and its time is over, `expired`.
+    pub fn state(&self, now_ms: u64) -> &'static str {
+        match &self.decision {
+            Some(decision) if decision.approved => "approved",
+            Some(_) => "denied",
+            None if self.expires_ms.is_some_and(|at| at <= now_ms) => "expired",
+            None => "open",
+        }
+    }
 }
 
 /// What models cost.
@@ -175,9 +210,20 @@ impl Record {
             log: Vec::new(),
             changed: None,
             claims: Vec::new(),
+            gates: Vec::new(),
             models: ModelCount::default(),
         };
-        Folding { record, open: HashMap::new(), by_id: HashMap::new() }
+        Folding { record, open: HashMap::new(), by_id: HashMap::new(), ended: false }
+    }
+
+    /// The record of `run`, as the ledger has it.
+    pub fn read(reader: &Reader, run: &RunId) -> Result<Record, Trouble> {
+        let mut folding = Self::fold(run.clone());
+        for recorded in reader.events(run)? {
+            let recorded = recorded?;
+            folding.add(u64::try_from(recorded.time_us).unwrap_or(0), recorded.event);
+        }
+        Ok(folding.finish())
     }
 
     /// From start to end, microseconds.
@@ -224,13 +270,17 @@ pub struct Folding {
     record: Record,
     open: HashMap<CallId, (Option<usize>, Use)>,
     by_id: HashMap<AgentId, usize>,
+    ended: bool,
 }
 
 impl Folding {
     /// The next event, recorded at `time_us` microseconds since 1970.
     pub fn add(&mut self, time_us: u64, event: Event) {
         let record = &mut self.record;
-        record.ended_us = record.ended_us.max(time_us);
+        // Decisions may come after the end, and make the run no longer.
+        if !self.ended {
+            record.ended_us = record.ended_us.max(time_us);
+        }
         let at = time_us.saturating_sub(record.started_us);
         match event {
             Event::RunStarted { version, title, script, args, root, grant } => {
@@ -253,6 +303,17 @@ impl Folding {
             | Event::AgentChanged { .. } => {}
             Event::ChangesMerged { files, conflicting, .. } => {
                 record.changed = Some(ChangeCount { files, conflicting });
+            }
+            Event::GateOpened { gate: digest, title, payload, expires_ms, check } => {
+                if !record.gates.iter().any(|gate| gate.digest == digest && gate.decision.is_none()) {
+                    record.gates.push(Gate { digest, title, payload, expires_ms, check, decision: None });
+                }
+            }
+            Event::GateDecided { gate: digest, approved, by, note, at_ms } => {
+                let mut open = record.gates.iter_mut().filter(|gate| gate.digest == digest && gate.decision.is_none());
+                if let Some(gate) = open.next() {
+                    gate.decision = Some(Decision { approved, by, note, at_ms });
+                }
             }
             Event::ClaimJudged { claim, verdict, .. } => record.claims.push(Claim { text: claim, verdict }),
             Event::AgentStarted { agent, label, phase, agent_type, .. } => {
@@ -278,6 +339,7 @@ impl Folding {
             }
             Event::RunEnded { status, value, error } => {
                 (record.status, record.value, record.error) = (status, value, error);
+                self.ended = true;
             }
         }
     }

@@ -37,6 +37,8 @@ pub enum Action {
         /// Its `args`, as JSON.
         args: String,
     },
+    /// Have it decided whether to go on; the options, a JSON object. Answered by a completion.
+    Gate(String),
     /// The script entered a phase. Not answered.
     Phase(String),
     /// The script logged a line. Not answered.
@@ -56,7 +58,7 @@ impl Action {
     /// Whether a completion answers it.
     pub fn is_answered(&self) -> bool {
         match self {
-            Self::Agent { .. } | Self::Tool { .. } | Self::Workflow { .. } => true,
+            Self::Agent { .. } | Self::Tool { .. } | Self::Workflow { .. } | Self::Gate(_) => true,
             Self::Phase(_) | Self::Log(_) | Self::Verdict { .. } => false,
         }
     }

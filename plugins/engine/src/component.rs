@@ -102,6 +102,7 @@ fn action(action: Action) -> wit::Action {
         Action::Agent { prompt, options, status } => wit::Action::Agent(wit::AgentRequest { prompt, options, status }),
         Action::Tool { name, arguments } => wit::Action::Tool(wit::ToolRequest { name, arguments }),
         Action::Workflow { name, args } => wit::Action::Workflow(wit::WorkflowRequest { name, args }),
+        Action::Gate(options) => wit::Action::Gate(options),
         Action::Phase(title) => wit::Action::Phase(title),
         Action::Log(line) => wit::Action::Log(line),
         Action::Verdict { claim, verdict, votes } => {

@@ -17,7 +17,7 @@ use crate::bridge::{Action, Budget, Completion, Outbox, Request, Settlement, Ver
 use crate::fault::{Fault, Kind, Place};
 use crate::meta::Meta;
 use crate::source::{FILE, Source, Wrapping};
-use crate::{frames, hints, json, merge, options};
+use crate::{frames, gate, hints, json, merge, options};
 
 /// JavaScript heap: past it, the script gets an exception that it can catch. The cell's own limit must leave room beside
 /// it for the batches that cross the border.
@@ -426,6 +426,7 @@ fn ways_out<'js>(ctx: &Ctx<'js>, outbox: &Rc<RefCell<Outbox>>) -> rquickjs::Resu
             2 => Action::Phase(first),
             4 => Action::Agent { prompt: first, options: second, status: true },
             5 => Action::Workflow { name: first, args: json::well_formed(second) },
+            6 => Action::Gate(json::well_formed(second)),
             _ => Action::Log(first),
         };
         #[allow(clippy::cast_precision_loss, reason = "identifiers count up from 1 and stay far below 2^53")]
@@ -449,6 +450,10 @@ fn ways_out<'js>(ctx: &Ctx<'js>, outbox: &Rc<RefCell<Outbox>>) -> rquickjs::Resu
             .map_err(|message| Exception::throw_type(&ctx, &message))
     };
     host.set("settleOptions", Function::new(ctx.clone(), settle_options)?)?;
+    let check_gate = |ctx: Ctx<'js>, written: String| {
+        gate::check(&json::well_formed(written)).map_err(|message| Exception::throw_type(&ctx, &message))
+    };
+    host.set("checkGate", Function::new(ctx.clone(), check_gate)?)?;
     let settle_seat =
         |ctx: Ctx<'js>, panel: String, written: String, phase: Option<String>, place: String, schema: String| {
             let seat = options::Seat { panel: &panel, place: &place, schema: &schema };
@@ -543,7 +548,7 @@ fn parse(ctx: &Ctx<'_>, source: Source<'_>, meta: &Meta, wrapping: Wrapping) -> 
 }
 
 fn stalled() -> Fault {
-    let message = "the script waits for a promise that nothing will settle: no agent, tool call or workflow is outstanding; look for a \
+    let message = "the script waits for a promise that nothing will settle: no agent, tool call, workflow or gate is outstanding; look for a \
                    promise whose resolve function is never called";
     Fault::at(Kind::Stalled, Place::default(), message)
 }

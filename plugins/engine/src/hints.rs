@@ -30,7 +30,6 @@ fn for_name(name: &str) -> Option<&'static str> {
         "performance" | "crypto" | "WeakRef" | "FinalizationRegistry" | "Atomics" => {
             "it would make a run impossible to repeat; pass times and random values through args"
         }
-        "gate" => "this version of the engine does not have it yet; docs/workflows.md lists what it has",
         _ => return None,
     })
 }
@@ -103,7 +102,6 @@ mod tests {
     #[test]
     fn known_names_get_a_way_out() {
         assert!(for_uncaught("ReferenceError: fetch is not defined").unwrap().contains("network"));
-        assert!(for_uncaught("ReferenceError: gate is not defined").unwrap().contains("not have it yet"));
         assert_eq!(for_uncaught("ReferenceError: myThing is not defined"), None);
         assert_eq!(for_uncaught("TypeError: fetch is not defined"), None);
     }

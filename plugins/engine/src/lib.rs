@@ -14,6 +14,7 @@ pub mod bridge;
 pub mod engine;
 pub mod fault;
 mod frames;
+mod gate;
 mod hints;
 mod json;
 mod literal;

@@ -146,11 +146,10 @@ fn check(key: &str, value: &Value) -> Result<(), String> {
             text(value).then_some(()).ok_or("a string that is not empty")
         }
         "isolation" => (value == "worktree").then_some(()).ok_or("'worktree'"),
-        "tools" | "allow" | "deny" => {
+        "tools" | "allow" | "deny" | "deps" => {
             let list = value.as_array().is_some_and(|list| list.iter().all(text));
             list.then_some(()).ok_or("an array of strings")
         }
-        "deps" => value.is_array().then_some(()).ok_or("an array"),
         "quota" => return quota(value),
         "timeout" => value.as_u64().filter(|ms| *ms > 0).map(drop).ok_or("whole milliseconds, at least 1"),
         "retry" => retry(value).then_some(()).ok_or(
@@ -271,7 +270,8 @@ mod tests {
             (r#"{"priority":[]}"#, "`priority` must be 'low', 'normal' or 'high'; it is []"),
             (r#"{"priority":1}"#, "`priority` must be"),
             (r#"{"priority":"High"}"#, "`priority` must be"),
-            (r#"{"deps":{}}"#, "`deps` must be an array"),
+            (r#"{"deps":{}}"#, "`deps` must be an array of strings"),
+            (r#"{"deps":[1]}"#, "`deps` must be an array of strings"),
             (r#"{"schema":"x"}"#, "schema must be a JSON Schema"),
         ] {
             let said = settle(written, None).expect_err(written);

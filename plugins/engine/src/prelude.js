@@ -34,13 +34,14 @@
   const arrayPrototype = Array.prototype;
   const instanceOf = uncurried(Function.prototype[Symbol.hasInstance]);
 
-  const { emit, settleOptions, place } = host;
+  const { emit, checkGate, settleOptions, place } = host;
   const AGENT = 0;
   const TOOL = 1;
   const PHASE = 2;
   const LOG = 3;
   const AGENT_RESULT = 4;
   const WORKFLOW = 5;
+  const GATE = 6;
 
   const ITEMS_MAX = 4096;
   const NOTES_MAX = 10;
@@ -230,6 +231,12 @@
     return ask(WORKFLOW, toWellFormed(name), encode(args, "workflow()'s args"), workflow);
   };
 
+  const gate = (options) => {
+    const text = written('gate(options): the options', options, "{ title: 'Deploy?', payload: plan }", "gate()'s options");
+    checkGate(text);
+    return ask(GATE, '', text, gate);
+  };
+
   const phase = (title) => {
     if (typeof title !== 'string' || title === '') {
       throw new TypeErrorBase(`phase(title): the title must be a string that is not empty, not ${title === '' ? "''" : kindOf(title)}`);
@@ -416,7 +423,7 @@
   };
 
   const offer = (name, value) => define(globalThis, name, freeze(value), false, false);
-  const offered = { __proto__: null, agent, agentResult, tool, workflow, parallel, pipeline, phase, log, budget, console };
+  const offered = { __proto__: null, agent, agentResult, tool, workflow, gate, parallel, pipeline, phase, log, budget, console };
   for (const name in offered) offer(name, offered[name]);
 
   const phaseNow = () => currentPhase;

@@ -52,6 +52,7 @@ fn look(turn: &Turn, last: &mut u64) -> Vec<u64> {
         match action {
             Action::Agent { options, .. } => json(options),
             Action::Tool { arguments: given, .. } | Action::Workflow { args: given, .. } => json(given),
+            Action::Gate(options) => json(options),
             Action::Verdict { votes, .. } => {
                 json(votes);
                 continue;

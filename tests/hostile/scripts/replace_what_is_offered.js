@@ -1,7 +1,7 @@
 // Replaces, deletes and decorates `agent`, `tool`, `log` and the rest.
 // The wall: none of them can be changed.
 export const meta = { name: 'replace_what_is_offered', description: 'An attack.' }
-for (const name of ['agent', 'tool', 'workflow', 'parallel', 'pipeline', 'phase', 'log', 'console']) {
+for (const name of ['agent', 'tool', 'workflow', 'gate', 'parallel', 'pipeline', 'phase', 'log', 'console']) {
   for (const attack of [
     () => { globalThis[name] = () => 'forged' },
     () => { delete globalThis[name] },

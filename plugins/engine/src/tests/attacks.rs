@@ -154,6 +154,7 @@ fn what_the_engine_offers_cannot_be_replaced() {
         "agentResult",
         "tool",
         "workflow",
+        "gate",
         "parallel",
         "pipeline",
         "phase",

@@ -93,6 +93,10 @@ fn wrong_agent_calls_throw_at_once() {
         ("tool(7)", "not a number"),
         ("tool('files.read', 'README.md')", "the arguments must be an object"),
         ("phase()", "the title must be a string that is not empty, not undefined"),
+        ("gate()", "gate() needs the option `title`"),
+        ("gate('Deploy?')", "the options must be an object like { title: 'Deploy?', payload: plan }, not a string"),
+        ("gate({ title: 'x', payload: () => 1 })", "holds a function, which JSON cannot"),
+        ("gate({ title: 'x', approved: true })", "no option `approved`"),
         ("workflow()", "the name must be that of a workflow, like 'review-changes', not undefined"),
         ("workflow('')", "not ''"),
         ("workflow({ scriptPath: 'x.js' })", "not an object"),
@@ -137,6 +141,13 @@ fn a_workflow_gets_its_args_and_gives_what_it_returned() {
         value("try { await workflow('reject') } catch (e) { return [e.code, e.stack.includes('workflow.js:2')] }"),
         json!(["denied", true])
     );
+}
+
+#[test]
+fn a_gate_sends_what_is_to_be_decided_and_gives_the_decision() {
+    let ran = run("return await gate({ title: 'Go?', payload: { n: 0.1 }, expiresIn: undefined })");
+    assert_eq!(ran.requests[0].action, Action::Gate(r#"{"title":"Go?","payload":{"n":0.1}}"#.into()));
+    assert_eq!(ran.value(), json!({"title": "Go?", "payload": {"n": 0.1}}));
 }
 
 #[test]

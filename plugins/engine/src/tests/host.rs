@@ -101,6 +101,7 @@ pub(super) fn echo(request: &Request) -> Settlement {
         Action::Tool { arguments: given, .. } | Action::Workflow { args: given, .. } => {
             Settlement::Resolved(given.clone())
         }
+        Action::Gate(options) => Settlement::Resolved(options.clone()),
         Action::Phase(_) | Action::Log(_) | Action::Verdict { .. } => unreachable!("not answered"),
     }
 }
