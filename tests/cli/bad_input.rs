@@ -81,7 +81,11 @@ fn an_agent_without_a_type_says_that_there_is_no_model() {
 #[test]
 fn a_script_that_waits_for_nothing_is_told_so() {
     let source = "export const meta = { name: 't', description: 'd' }\nawait new Promise(() => {})\n";
-    fails_in_script(source, 1, &["stalled", "no agent and no tool call is outstanding", "await only what agent()"]);
+    fails_in_script(
+        source,
+        1,
+        &["stalled", "no agent, tool call, workflow or gate is outstanding", "await only what agent()"],
+    );
 }
 
 #[test]
