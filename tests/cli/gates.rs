@@ -61,6 +61,33 @@ fn a_run_that_goes_on_takes_up_a_decision_from_elsewhere() {
 }
 
 #[test]
+fn the_person_at_the_terminal_says_yes_or_no_and_nothing_else_counts() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        return;
+    }
+    for (answer, approved) in [("y", true), ("no", false)] {
+        let place = Place::new();
+        let body = "return await gate({ title: 'Deploy?\\u001b[2J', payload: { to: 'prod' } })\n";
+        let script = place.script(body);
+        let run = format!("{} run {} --out {}", super::PROGRAM, script.display(), place.path("out").display());
+        // Said again and again, since what is typed before the question is dropped.
+        let shell = format!(
+            "(for i in $(seq 200); do sleep 0.2; printf 'maybe\\n\\n'; printf '{answer}\\n'; done) | script -qec \"$RUN\" /dev/null"
+        );
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &shell]).env("RUN", &run).env("VESPIARY_HOME", place.home()).current_dir(place.project());
+        let said = command.output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert_eq!(said.status.code(), Some(0), "{text}");
+        assert!(text.contains("about | Deploy?\\u{1b}[2J") && text.contains("with  | {\"to\":\"prod\"}"), "{text}");
+        assert!(text.contains("[y/n]"), "{text}");
+        let value = returned(&place, "last");
+        assert_eq!(value["approved"], json!(approved), "{value}");
+        assert!(!value["by"].as_str().unwrap().is_empty());
+    }
+}
+
+#[test]
 fn where_nobody_is_the_run_ends_and_is_decided_later() {
     let place = Place::new();
     let said = place.run(&place.script(GATE), &[]).exits(5);

@@ -110,8 +110,11 @@ struct State {
     open: BTreeMap<Digest, String>,
     decided: HashMap<Digest, Decision>,
     /// Who waits for what somebody else already asks.
-    followers: HashMap<Digest, Vec<oneshot::Sender<(Decision, Option<Token>)>>>,
+    followers: HashMap<Digest, Vec<oneshot::Sender<Heard>>>,
 }
+
+/// A decision, and a token for whoever goes on with it.
+type Heard = (Decision, Option<Token>);
 
 /// Asks for a gate on behalf of all; whoever follows takes its place when it is dropped without a decision.
 struct Lead<'a> {
@@ -128,7 +131,7 @@ impl Drop for Lead<'_> {
 
 enum Role<'a> {
     Lead(Lead<'a>),
-    Follow(oneshot::Receiver<(Decision, Option<Token>)>),
+    Follow(oneshot::Receiver<Heard>),
 }
 
 impl Gates {
