@@ -329,3 +329,33 @@ fn two_processes_do_not_go_on_with_the_same_run() {
     place.vespiary(&["call", "files.read", r#"{"path":"missing"}"#]).exits(1);
     place.vespiary(&["runs", "resume", "last"]).exits(2).complains(&["holds no script", "vespiary run"]);
 }
+
+#[test]
+fn a_run_that_waits_for_a_person_goes_on_once_somebody_has_decided() {
+    let place = Place::new();
+    for name in ["src/a.js", "src/b.js", "src/c.js", "src/notes.md"] {
+        place.file(name, "client.call()\n");
+    }
+    let script = component("tests/workflows/migrate.js");
+    let waits = place.run(&script, &["--provider", "mock:tokens=5", "--json"]).exits(5).json("vespiary.run/1");
+    assert_eq!((&waits["status"], &waits["agents"]), (&json!("awaiting-gate"), &json!(3)));
+    let plan = || place.vespiary(&["runs", "resume", "last", "--plan", "--json"]).exits(0).json("vespiary.plan/1");
+    let asks = plan();
+    assert_eq!(asks["to_run"], json!([{ "label": "Migrate 3 files to the new client?", "agent_type": "gate" }]));
+    assert_eq!(asks["reused"].as_array().unwrap().len(), 4);
+    // Undecided, it waits again, and nothing was paid for twice.
+    let again = place.vespiary(&["runs", "resume", "last", "--json"]).exits(5).json("vespiary.run/1");
+    assert_eq!((&again["tokens"], &again["reused"]), (&json!(0), &json!(4)), "{again:#}");
+
+    place.vespiary(&["runs", "approve", "last", "--note", "go ahead"]).exits(0);
+    let told = plan();
+    assert_eq!(told["to_run"].as_array().unwrap().len(), 3, "the migrations themselves: {told:#}");
+    let whole = place.vespiary(&["runs", "resume", "last", "--json"]).exits(0).json("vespiary.run/1");
+    assert_eq!((&whole["value"]["of"], &whole["agents"]), (&json!(3), &json!(9)), "{whole:#}");
+    assert!(whole["value"]["approvedBy"].as_str().is_some_and(|by| !by.is_empty()), "{whole:#}");
+
+    // Of another matter nothing was said.
+    place.file("src/d.js", "client.call()\n");
+    let other = place.vespiary(&["runs", "resume", "last", "--script", script.to_str().unwrap(), "--json"]).exits(5);
+    assert_eq!(other.json("vespiary.run/1")["status"], "awaiting-gate");
+}
