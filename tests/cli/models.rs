@@ -147,7 +147,7 @@ fn the_time_of_a_run_is_limited() {
          while (await agent(`question ${n}`) !== null) n++\n\
          return { n }\n",
     );
-    let document = run(&place, &script, 4, &["--provider", "mock:latency-ms=20", "--time", "1s", "--agents", "100000"]);
+    let document = run(&place, &script, 4, &["--provider", "mock:latency-ms=20", "--time", "2s", "--agents", "100000"]);
     assert_eq!((&document["status"], document["value"]["n"].is_u64()), (&"out-of-budget".into(), true), "{document}");
     // It goes on where it was, and for as long again.
     let again = place.vespiary(&["runs", "resume", "last", "--json"]).exits(4).json("vespiary.run/1");
@@ -167,4 +167,30 @@ fn what_a_workflow_cost_the_last_time_is_foretold() {
     place
         .run(&script, &["--provider", "mock:tokens=40", "--tokens", "100", "--quiet"])
         .complains(&["the last time it cost 129 tokens", "will likely end out of budget"]);
+}
+
+#[test]
+fn a_phase_spends_what_it_may_and_the_next_has_its_own() {
+    let place = Place::new();
+    let meta = |budget: &str| {
+        format!(
+            "export const meta = {{ name: 'phased', description: 'd', phases: [{{ title: 'Scan', budget: {budget} }}, {{ title: 'Sum' }}] }}\n\
+             phase('Scan')\n\
+             let scanned = 0\n\
+             try {{ for (;;) {{ await agent(`scan ${{scanned}}`); scanned++ }} }} catch (e) {{ log(e.code) }}\n\
+             phase('Sum')\n\
+             return {{ scanned, sum: await agent('sum') }}\n"
+        )
+    };
+    let script = place.raw_script(&meta("{ tokens: 5000 }"));
+    let document = run(&place, &script, 4, &["--provider", "mock:tokens=1000"]);
+    let scanned = document["value"]["scanned"].as_u64().unwrap();
+    assert!((1..=5).contains(&scanned), "the run has far more: {document}");
+    assert!(document["tokens"].as_u64().unwrap() <= 5_000 + 1_100, "{document}");
+    assert!(
+        document["value"]["sum"].is_string()
+            && document["failures"][0]["message"].as_str().unwrap().contains("phase-tokens")
+    );
+    let wrong = place.raw_script(&meta("{ tokens: 'many' }"));
+    place.run(&wrong, &["--provider", "mock"]).exits(1).complains(&["meta.phases[0].budget", "tokens: 50000"]);
 }

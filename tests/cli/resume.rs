@@ -317,15 +317,18 @@ fn an_effect_in_doubt_is_asked_about() {
 fn two_processes_do_not_go_on_with_the_same_run() {
     let place = Place::new();
     let script = place.script("log('under way')\nreturn await agent('slow')\n");
-    let args = place.run_args(&script, &["--provider", "mock:latency-ms=3000"]);
+    let args = place.run_args(&script, &["--provider", "mock:latency-ms=60000"]);
     let mut running =
         super::Running::start(place.command_for_signals(&args.iter().map(String::as_str).collect::<Vec<_>>()));
     running.until_says("under way");
     place.vespiary(&["runs", "resume", "last"]).exits(2).complains(&["another process drives it", "runs watch"]);
     running.send(Signal::KILL);
     running.wait();
-    // Its lease died with it.
-    place.vespiary(&["runs", "resume", "last"]).exits(0);
+    // Its lease died with it. What goes on can do so without a terminal, too.
+    let detached = place.vespiary(&["runs", "resume", "last", "--provider", "mock", "--detach"]).exits(0);
+    place.vespiary(&["runs", "watch", detached.out().trim()]).exits(0);
+    let ended = place.vespiary(&["runs", "show", detached.out().trim(), "--json"]).exits(0);
+    assert_eq!(ended.json("vespiary.run-record/1")["status"], "completed");
     place.vespiary(&["call", "files.read", r#"{"path":"missing"}"#]).exits(1);
     place.vespiary(&["runs", "resume", "last"]).exits(2).complains(&["holds no script", "vespiary run"]);
 }

@@ -7,6 +7,7 @@ use crate::gates::{Gates, OpenGate};
 pub use crate::jobs::{AgentFailure, Planned};
 use crate::jobs::{Ground, Slots};
 use crate::library::Library;
+use crate::phases::Phases;
 use crate::session::{self, Depth, Halt, Pulse, Script};
 use crate::stop::{Stop, Urgency};
 use crate::tally::Tally;
@@ -143,6 +144,7 @@ pub async fn drive(
         tally: Tally::default(),
         activity: Arc::default(),
         gates: Gates::default(),
+        phases: Phases::default(),
         gatekeeper: settings.gatekeeper,
         library: settings.workflows,
         worktrees: settings.worktrees,

@@ -7,6 +7,7 @@ use crate::gatekeeper::Gatekeeper;
 use crate::gates::{Checked, Gates};
 use crate::library::Library;
 use crate::options::{AgentOptions, Brain, invalid, reject};
+use crate::phases::Phases;
 use crate::shape::Shape;
 use crate::stop::{Stop, Urgency};
 use crate::tally::Tally;
@@ -38,6 +39,7 @@ pub(crate) struct Ground {
     pub(crate) tally: Tally,
     pub(crate) activity: Arc<Activity>,
     pub(crate) gates: Gates,
+    pub(crate) phases: Phases,
     /// Who brings gates before a person; none where nobody does.
     pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
     /// Where called workflows are; none where there are none.
@@ -183,8 +185,9 @@ impl Ground {
         }
         let agent = {
             let wanted = options.wanted(self.who.grant())?;
+            let starter = self.phases.starter(options.phase.as_deref(), &self.who);
             self.dispatcher
-                .spawn_within(&self.who, Some(&wanted), options.isolation, &options.spending)
+                .spawn_within(&starter, Some(&wanted), options.isolation, &options.spending)
                 .map_err(refused)?
         };
         let named = options.label.clone();
@@ -456,7 +459,15 @@ pub(crate) fn told(result: &Result<Json, Failure>, agent: AgentId, tried: &Tried
 
 /// Whether the run itself may spend no more.
 fn is_out_of_budget(failure: &Failure) -> bool {
-    let spent = ["run-tokens", "run-input-tokens", "run-output-tokens", "run-usd-micros", "run-tool-calls"];
+    let spent = [
+        "run-tokens",
+        "run-input-tokens",
+        "run-output-tokens",
+        "run-usd-micros",
+        "run-tool-calls",
+        "phase-tokens",
+        "phase-usd-micros",
+    ];
     matches!(failure, Failure::Limit(hit) if spent.contains(&hit.quota.as_str()))
 }
 
@@ -464,7 +475,7 @@ fn is_out_of_budget(failure: &Failure) -> bool {
 fn may_end_otherwise(failure: &Failure) -> bool {
     match failure {
         Failure::Failed(_) | Failure::Trapped(_) | Failure::Host(_) | Failure::NotFound(_) => true,
-        Failure::Limit(hit) => !hit.quota.starts_with("run-") && !hit.quota.starts_with("agent-"),
+        Failure::Limit(hit) => !["run-", "phase-", "agent-"].iter().any(|whose| hit.quota.starts_with(whose)),
         Failure::Denied(_)
         | Failure::InvalidArguments(_)
         | Failure::Cancelled

@@ -21,6 +21,7 @@ mod deps;
 mod jobs;
 mod lanes;
 mod nested;
+mod phases;
 mod session;
 mod tally;
 #[cfg(test)]

@@ -40,6 +40,11 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// How much of an answer that could not be used is kept in the log, bytes.
 const SALVAGED_BYTES_MAX: usize = 16 << 10;
 
+/// Whether others may still give back some of what has run out.
+fn is_shared(hit: &LimitHit) -> bool {
+    hit.quota.starts_with("run-") || hit.quota.starts_with("phase-")
+}
+
 /// Runs calls of the plugin `model`. Cloning shares the provider.
 #[derive(Clone)]
 pub struct Models {
@@ -248,7 +253,7 @@ impl Models {
             match self.reserve(request, account, alone) {
                 Ok(held) => return Ok((Counted::begin(&self.under_way), held)),
                 // What an agent has left only it can use: nobody gives it back.
-                Err(hit) if alone || !hit.quota.starts_with("run-") => return Err(Failure::Limit(hit)),
+                Err(hit) if alone || !is_shared(&hit) => return Err(Failure::Limit(hit)),
                 Err(_) => ended.await,
             }
         }
@@ -267,7 +272,7 @@ impl Models {
         let wanted = left.clamp(OUTPUT_TOKENS_LEAST, OUTPUT_TOKENS_MAX);
         let held = self.reserve_for(input, wanted, request, account);
         let held = match held {
-            Err(hit) if left > 0 && left < wanted && (alone || !hit.quota.starts_with("run-")) => {
+            Err(hit) if left > 0 && left < wanted && (alone || !is_shared(&hit)) => {
                 self.reserve_for(input, left, request, account)
             }
             held => held,

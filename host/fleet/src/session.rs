@@ -140,6 +140,7 @@ async fn turns(
         return Err(RunError::Engine(Failure::Limit(hit)).into());
     }
     let checked = session.check(script.source).await.map_err(RunError::Engine)?.map_err(RunError::Script)?;
+    ground.phases.add(&ground.who, &checked).map_err(RunError::Script)?;
     announce(ground, &checked, script)?;
     *meta = Some(checked);
     // What is only held for requests under way is not spent.

@@ -201,6 +201,7 @@ impl Ceiling {
 enum Level {
     Call,
     Agent,
+    Phase,
     Run,
 }
 
@@ -221,9 +222,14 @@ impl Account {
         Self::new(Level::Run, limits, None)
     }
 
-    /// The account of an agent of that run.
-    pub fn of_agent(run: &Arc<Account>, limits: Limits) -> Arc<Self> {
-        Self::new(Level::Agent, limits, Some(Arc::clone(run)))
+    /// The account of a phase of that run, which has no limits but these.
+    pub fn of_phase(run: &Arc<Account>, most: &Ceiling) -> Arc<Self> {
+        Self::new(Level::Phase, Limits::NONE.under(most), Some(Arc::clone(run)))
+    }
+
+    /// The account of an agent of that run, or of a phase of it.
+    pub fn of_agent(above: &Arc<Account>, limits: Limits) -> Arc<Self> {
+        Self::new(Level::Agent, limits, Some(Arc::clone(above)))
     }
 
     /// The account of one call by the holder of `above`.
@@ -319,6 +325,7 @@ impl Account {
         let whose = match self.level {
             Level::Call => "",
             Level::Agent => "agent-",
+            Level::Phase => "phase-",
             Level::Run => "run-",
         };
         LimitHit { quota: format!("{whose}{}", resource.name()), limit: self.limits.of(resource), used }

@@ -124,8 +124,14 @@ impl Principal {
     pub(crate) fn child(&self, grant: Grant, isolation: Isolation, most: &Ceiling) -> Result<Principal, SpawnRefused> {
         self.run.agents.take(1).map_err(SpawnRefused::Limit)?;
         let agent = AgentId(self.run.last_agent.fetch_add(1, Ordering::Relaxed) + 1);
-        let account = Account::of_agent(&self.run.account, self.run.agent_limits.under(most));
+        let account = Account::of_agent(&self.account, self.run.agent_limits.under(most));
         Ok(Self { run: Arc::clone(&self.run), agent, grant, account, isolation, inside: false })
+    }
+
+    /// The same somebody, whose agents from now on may use no more than `most` together.
+    #[must_use]
+    pub fn in_phase(&self, most: &Ceiling) -> Principal {
+        Self { account: Account::of_phase(&self.account, most), ..self.clone() }
     }
 
     /// The same somebody as seen from inside its own cell, held to `scope`. Crate-private: only the dispatcher narrows a

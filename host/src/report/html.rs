@@ -4,7 +4,7 @@
 
 use super::findings::{Audit, Finding, Judgement, Severity};
 use super::graph::{self, Graph};
-use super::record::Record;
+use super::record::{Gate, Record};
 use super::timeline::{self, Timeline};
 use super::{Answer, Component, Report, count, duration, sides, thousands, timestamp, what};
 use crate::terminal::{line, plain};
@@ -38,6 +38,7 @@ struct Page {
     failed: Vec<FailedView>,
     changed: Option<ChangedView>,
     unread: Option<UnreadView>,
+    gates: Vec<(String, String)>,
     claims: Option<ClaimsView>,
     log: Vec<String>,
     timeline: Timeline,
@@ -217,6 +218,7 @@ fn page(report: &Report) -> Page {
             paths: coverage.named.iter().take(ROWS_MAX).map(|path| line(path).into_owned()).collect(),
             more: coverage.unread.saturating_sub(coverage.named.len().min(ROWS_MAX) as u64),
         }),
+        gates: record.gates.iter().map(|gate| (line(&gate.title).into_owned(), decided(gate))).collect(),
         claims: (!record.claims.is_empty()).then(|| claims(record)),
         log: record.log.iter().map(|text| line(text).into_owned()).collect(),
         timeline,
@@ -225,6 +227,14 @@ fn page(report: &Report) -> Page {
         graph_width: graph::WIDTH,
         facts,
     }
+}
+
+/// What came of a gate, in a line.
+fn decided(gate: &Gate) -> String {
+    let Some(made) = &gate.decision else { return "not decided".into() };
+    let word = if made.approved { "approved" } else { "denied" };
+    let note = made.note.as_ref().map(|note| format!(": {}", line(note))).unwrap_or_default();
+    format!("{word} by {} at {}{note}", line(&made.by), made.at())
 }
 
 /// Claims, what was not verified first.
