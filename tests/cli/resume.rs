@@ -362,3 +362,78 @@ fn a_run_that_waits_for_a_person_goes_on_once_somebody_has_decided() {
     let other = place.vespiary(&["runs", "resume", "last", "--script", script.to_str().unwrap(), "--json"]).exits(5);
     assert_eq!(other.json("vespiary.run/1")["status"], "awaiting-gate");
 }
+
+/// A script that ends badly and then, as an author would do, is corrected and gone on with.
+fn corrected(place: &Place, script: &std::path::Path, args: &[&str]) -> (Value, Value) {
+    place.run(script, &[args, &["--json"]].concat()).exits(1);
+    let whole = fs::read_to_string(script).unwrap();
+    fs::write(script, whole.replace("throw new Error('not yet')", "")).unwrap();
+    let (path, resume) = (script.to_str().unwrap(), ["runs", "resume", "last", "--script"]);
+    let ask = |more: &str| place.vespiary(&[&resume[..], &[path, more, "--json"]].concat()).exits(0);
+    let plan = ask("--plan").json("vespiary.plan/1");
+    (plan, ask("--quiet").json("vespiary.run/1"))
+}
+
+#[test]
+fn each_of_several_equal_requests_keeps_its_own_answer() {
+    let place = Place::new();
+    let answers = place.path("answers.jsonl");
+    let line = |answer: &str| format!("{{\"contains\": \"same\", \"answer\": \"{answer}\", \"times\": 1}}\n");
+    fs::write(&answers, ["one", "two", "three"].map(line).concat()).unwrap();
+    let script = place.script(
+        "const all = await parallel([1, 2, 3].map(() => () => agent('the same question')))\n\
+         throw new Error('not yet')\n\
+         return all.toSorted()\n",
+    );
+    // Nobody could answer again: each line of the file answers once.
+    let provider = format!("scripted:{}", answers.display());
+    let (plan, whole) = corrected(&place, &script, &["--provider", &provider]);
+    assert_eq!((&plan["complete"], &whole["tokens"]), (&json!(true), &json!(0)));
+    assert_eq!(whole["value"], json!(["one", "three", "two"]));
+}
+
+#[test]
+fn what_the_run_changed_itself_is_not_held_against_it() {
+    let place = Place::new();
+    place.file("out/x.txt", "one\n");
+    let script = place.script(
+        "const { text } = await tool('files.read', { path: 'out/x.txt' })\n\
+         await tool('files.edit', { path: 'out/x.txt', old: text, new: text + 'and more\\n' })\n\
+         throw new Error('not yet')\n\
+         return text\n",
+    );
+    let (plan, whole) = corrected(&place, &script, &["--allow", "write:out"]);
+    assert_eq!((&plan["complete"], &whole["value"]), (&json!(true), &json!("one\n")), "{plan:#}");
+    assert_eq!(fs::read_to_string(place.project().join("out/x.txt")).unwrap(), "one\nand more\n");
+}
+
+#[test]
+fn a_stored_change_set_counts_again_only_above_what_it_was_made_from() {
+    let place = Place::new();
+    let plugin = place.plugin(&component("tests/guests/built/writer-agent.wasm"), WRITER);
+    let numbered = |text: &str| format!("one\n{text}\nthree\n");
+    for name in ["src/a.txt", "src/b.txt"] {
+        place.file(name, numbered("two"));
+    }
+    let script = place.script(
+        "const edit = path => ({ tool: 'files.edit', arguments: { path, old: 'two', new: 'TWO' } })\n\
+         const all = await parallel(['src/a.txt', 'src/b.txt'].map(path => () => agent('go', {\n\
+           label: path, agentType: 'writer', isolation: 'worktree', context: { calls: [edit(path)] } })))\n\
+         return all.length\n",
+    );
+    let args = ["--allow", "write:.", "--plugin", plugin.to_str().unwrap(), "--json"];
+    let ran = place.run(&script, &args).exits(0).json("vespiary.run/1");
+    let resume = ["runs", "resume", "last", "--script", script.to_str().unwrap(), "--json"];
+    let plan = || place.vespiary(&[&resume[..], &["--plan"]].concat()).exits(0).json("vespiary.plan/1");
+    assert_eq!(plan()["complete"], true);
+    let again = place.vespiary(&resume).exits(0).json("vespiary.run/1");
+    assert_eq!((&again["changes"]["digest"], &again["reused"]), (&ran["changes"]["digest"], &json!(2)));
+
+    // Somebody has worked on one of the two files: whatever was changed above its old content is changed anew.
+    place.file("src/b.txt", format!("{}four\n", numbered("two")));
+    let told = plan();
+    assert_eq!(told["to_run"], json!([{ "label": "src/b.txt", "agent_type": "writer" }]), "{told:#}");
+    place.vespiary(&[&resume[..], &["--apply"]].concat()).exits(0);
+    let content = |name| fs::read_to_string(place.project().join(name)).unwrap();
+    assert_eq!((content("src/a.txt"), content("src/b.txt")), (numbered("TWO"), format!("{}four\n", numbered("TWO"))));
+}
