@@ -275,3 +275,12 @@ fn a_person_at_a_terminal_answers_or_the_time_is_over() {
     assert!(code == Some(0) && text.contains("holds  read:."), "{code:?} {text}");
     assert!(ruled.0.project().join("out/a.txt").exists());
 }
+
+#[test]
+fn what_a_rule_denies_is_not_advised_to_be_granted() {
+    let place = Place::new();
+    place.file("private/x", "secret\n");
+    let said = place.vespiary(&["call", "files.read", r#"{"path":"private/x"}"#, "--deny", "read:private"]).exits(3);
+    let said = said.complains(&["needs read:private/x", "deny read:private", "whatever is granted"]);
+    assert!(!said.err().contains("Grant read:private/x"), "{}", said.err());
+}

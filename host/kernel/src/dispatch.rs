@@ -149,9 +149,12 @@ impl Dispatcher {
         };
         let outcome = match self.admit(who, &mut open, &call, Want::Call).await {
             Ok(Step::Run(admitted)) => {
-                let account = Arc::clone(admitted.account());
+                let (account, scope) = (Arc::clone(admitted.account()), admitted.scope().clone());
                 let mut outcome = self.runner.run(admitted).await;
                 outcome.usage = outcome.usage.with(&account);
+                if let Ending::Failed(Failure::Denied(denial)) = &mut outcome.ending {
+                    name_the_hole(denial, &scope);
+                }
                 outcome
             }
             Ok(Step::Recalled(past)) => match self.record_nested(who, &past) {
@@ -315,6 +318,15 @@ impl Dispatcher {
 enum Step {
     Run(Admitted),
     Recalled(Past),
+}
+
+/// Where a rule denies what was missing, no grant would help: say so in place of the guest's advice.
+fn name_the_hole(denial: &mut Denial, scope: &Scope) {
+    let Ok(needed) = denial.needed.parse::<Capability>() else { return };
+    if let Some(hole) = scope.holes().iter().find(|hole| hole.takes_all_of(&needed)) {
+        denial.hint = "a rule denies it, whatever is granted; `vespiary policy show` says where it stands".into();
+        denial.rule = Some(format!("deny {hole}"));
+    }
 }
 
 /// The outcome of a call for which `past` stands.
