@@ -14,6 +14,8 @@ mod policy;
 mod resume;
 mod run;
 mod runs;
+mod started;
+mod told;
 mod workflows;
 
 use crate::cli::{AuditCommand, Cli, Command, Output, PluginCommand, PolicyCommand, RunsCommand};

@@ -2,8 +2,8 @@
 //! finished answers again; it is looked up by what was asked, not by when. `--plan` prints what `plan` says, the rest what
 //! `run` does.
 
-use super::run::{self, Onward, Started};
-use super::runs;
+use super::started::{Onward, Started};
+use super::{run, runs};
 use crate::cli::{InDoubt, Permissions, ResumeArgs, RunArgs};
 use crate::disk;
 use crate::exit::{Exit, Trouble};
