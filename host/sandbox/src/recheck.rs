@@ -237,7 +237,8 @@ mod tests {
         assert!(same());
 
         let a = root.join("a");
-        let changes: [(&str, &dyn Fn(), &dyn Fn()); 7] = [
+        type Act<'a> = &'a dyn Fn();
+        let changes: [(&str, Act<'_>, Act<'_>); 7] = [
             ("content", &|| fs::write(&a, "CONTENT of a").unwrap(), &|| fs::write(&a, "content of a").unwrap()),
             (
                 "a link in place of a file",
