@@ -1,8 +1,10 @@
 //! Reports: whatever a script returned, the three reports are written, are documents of their kinds, and hold nothing that a
-//! terminal, a browser or a reader of Markdown would obey. Input: what the script returned, as JSON; after `---`, events.
+//! terminal, a browser or a reader of Markdown would obey. Input: what the script returned, as JSON; after `---`, events;
+//! after another, names of files.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use vespiary::report::coverage::Coverage;
 use vespiary::report::record::Record;
 use vespiary::report::{Answer, Report, html, markdown, sarif};
 use vespiary_fuzz::parts;
@@ -18,8 +20,15 @@ fuzz_target!(|data: &[u8]| {
             folding.add(1_000, event);
         }
     }
-    let report =
-        Report { record: folding.finish(), answer: Answer::of(Some(&value)), components: Vec::new(), changed: None };
+    let named: Vec<String> = parts.get(2).map(|part| vespiary_fuzz::lines(part)).unwrap_or_default();
+    let unread = named.len() as u64;
+    let report = Report {
+        record: folding.finish(),
+        answer: Answer::of(Some(&value)),
+        components: Vec::new(),
+        changed: None,
+        coverage: Some(Coverage { files: unread + 1, unread, named, partial: false }),
+    };
     let page = html::render(&report).expect("a page");
     harmless(&page);
     for tag in page.split('<').skip(1) {
