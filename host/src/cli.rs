@@ -136,6 +136,9 @@ pub struct RunArgs {
     /// Let models cost the run at most this many US dollars.
     #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     pub usd: Option<u64>,
+    /// Ask at the terminal before the run starts if this workflow cost more than this many US dollars the last time.
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub ask_above: Option<u64>,
     /// Start nothing new once the run has taken this long, for example 90s, 20m or 2h; agents that run may finish.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time: Option<Duration>,

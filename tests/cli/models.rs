@@ -194,3 +194,28 @@ fn a_phase_spends_what_it_may_and_the_next_has_its_own() {
     let wrong = place.raw_script(&meta("{ tokens: 'many' }"));
     place.run(&wrong, &["--provider", "mock"]).exits(1).complains(&["meta.phases[0].budget", "tokens: 50000"]);
 }
+
+#[test]
+fn low_priority_is_given_up_first_and_a_costly_run_asks() {
+    let place = Place::new();
+    // One after the other, so that the budget runs out in the middle of those that wait.
+    let script = place.script(
+        "const ask = (n, priority) => agentResult(`question ${n}`, { label: `${priority} ${n}`, priority })\n\
+         const all = []\n\
+         for (let n = 0; n < 30; n++) all.push(ask(n, n % 3 === 0 ? 'low' : 'normal'))\n\
+         return (await Promise.all(all)).map(r => [r.status, r.message ?? ''])\n",
+    );
+    let args = ["--provider", "mock:tokens=900,price-out=1000", "--tokens", "4000", "--at-once", "1"];
+    let document = run(&place, &script, 4, &args);
+    let told = document["value"].as_array().unwrap();
+    let pruned = told.iter().filter(|one| one[1].as_str().unwrap().contains("its priority is low")).count();
+    assert_eq!((told.len(), pruned), (30, 10), "{document}");
+    assert!(told.iter().enumerate().all(|(n, one)| n % 3 == 0 || !one[1].as_str().unwrap().contains("priority")));
+
+    let cheap = place.script("return await agent('one question')\n");
+    let costs = ["--provider", "mock:tokens=900,price-out=1000"];
+    place.run(&cheap, &costs).exits(0);
+    place.run(&cheap, &[&costs[..], &["--ask-above", "1000000"]].concat()).exits(0);
+    let asks = place.run(&cheap, &[&costs[..], &["--ask-above", "0.5"]].concat()).exits(3);
+    asks.complains(&["was not started", "nobody is at the terminal", "--ask-above"]);
+}

@@ -219,6 +219,20 @@ impl Jobs {
         });
     }
 
+    /// The budget has refused somebody: what is left of it is for others than agents of low priority that have not started.
+    pub(crate) fn prune(&mut self) {
+        for job in std::mem::take(&mut self.agents.0[Priority::Low as usize]) {
+            let why = "not started: its priority is low, and the run's budget is all but spent";
+            let failure = Failure::Failed(why.into());
+            self.labels.release(&job.named, &job.options.deps);
+            self.labels.end(&job.named, Some(&failure));
+            let ended = self.ground.end_unstarted(job, failure);
+            let named = ended.named.clone();
+            self.broken.push(ended);
+            self.settle(&named);
+        }
+    }
+
     /// Give up what has not started: the script sees `null` for agents and an exception for tools and workflows.
     pub(crate) fn abandon_waiting(&mut self) -> Vec<Completion> {
         let given_up = |job: AgentJob| {

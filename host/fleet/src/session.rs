@@ -195,6 +195,9 @@ async fn turns(
                 would_run |= told.is_none();
                 completions.extend(told);
             }
+            if ground.tally.out_of_budget() {
+                jobs.prune();
+            }
             if !stopping {
                 jobs.start();
             }

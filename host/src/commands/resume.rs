@@ -57,6 +57,7 @@ pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<Ru
         provider,
         tokens: args.tokens.or(started.tokens),
         usd: args.usd.or(started.usd_micros),
+        ask_above: None,
         time: args.time.or(started.time_ms.map(Duration::from_millis)),
         permissions: Permissions {
             allow,

@@ -36,6 +36,7 @@ use vespiary_fleet::watch::{Unwatched, Watch};
 use vespiary_kernel::account::Ceiling;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::event::{RunError, RunStatus};
+use vespiary_kernel::gate::Matter;
 use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
@@ -141,6 +142,13 @@ pub(super) fn run(
     {
         foretell(last, args);
     }
+    let runtime = wiring::runtime()?;
+    if let (Some(most), Some(last)) = (args.ask_above, &host.last)
+        && last.spent.usd_micros > most
+        && !plan
+    {
+        runtime.block_on(may_cost(&host, &id, &script.title, last))?;
+    }
     // What the parts before have cost is part of what all may.
     let left = |most: Option<u64>, spent: u64| most.map(|most| most.saturating_sub(spent));
     let spending = Ceiling {
@@ -180,7 +188,6 @@ pub(super) fn run(
         Some(display) => Arc::clone(display) as _,
         None => Arc::new(Unwatched),
     };
-    let runtime = wiring::runtime()?;
     let ended = runtime.block_on(async {
         let stop = Stop::default();
         let listening = tokio::spawn(listen(stop.clone(), Arc::clone(&live)));
@@ -264,6 +271,28 @@ fn foretell(last: &LastTime, args: &RunArgs) {
             "vespiary: the last time it cost {tokens} and {usd}, more than this run may; it will likely end out of budget, and can \
              then be resumed with more"
         );
+    }
+}
+
+/// Have a person say whether a run that is likely to cost much may start.
+async fn may_cost(host: &Host, id: &RunId, title: &str, last: &LastTime) -> Result<(), Trouble> {
+    let cost = serde_json::json!({
+        "agents": last.agents, "tokens": last.spent.tokens, "usd": last.spent.usd_micros as f64 / 1e6,
+    });
+    let title: String = title.chars().take(100).collect();
+    let cost = Json::of(&cost).unwrap_or_else(|_| Json::null());
+    let refused = |why: &str, next: &str| Trouble {
+        what: format!("{} was not started", line(&title)),
+        why: format!("the last time it cost more than --ask-above, and {why}"),
+        next: next.into(),
+        exit: Exit::Denied,
+    };
+    let matter = Matter::new(&format!("Run {title}, which cost this the last time?"), &cost)
+        .map_err(|error| refused(&error.to_string(), "run it without --ask-above"))?;
+    match host.terminal.decide(id, &matter).await {
+        Some(true) => Ok(()),
+        Some(false) => Err(refused("a person said no", "lower --usd, or let it run")),
+        None => Err(refused("nobody is at the terminal", "run it at a terminal, or without --ask-above")),
     }
 }
 
