@@ -145,7 +145,7 @@ pub(super) fn summary(report: &Report, ended: &RunReport, written: &Written, app
             );
         }
     }
-    if !matches!(ended.status, RunStatus::Completed) {
+    if !matches!(ended.status, RunStatus::Completed | RunStatus::AwaitingGate) {
         out.push_str(&format!(
             "`vespiary runs resume {}` goes on with it; what is finished stays so\n",
             report.record.id
