@@ -180,6 +180,9 @@ pub struct ResumeArgs {
     /// An edited script, in place of the recorded one: what is the same in it need not run again.
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
+    /// Where the project is now, if it is no longer where it was.
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
     /// What to do about a call that was interrupted and may have had its effect: ask at the terminal, make it again, or let it
     /// fail.
     #[arg(long, value_name = "HOW", default_value = "ask")]

@@ -314,6 +314,26 @@ fn an_effect_in_doubt_is_asked_about() {
 }
 
 #[test]
+fn a_project_that_has_moved_is_still_the_same() {
+    let place = Place::new();
+    place.file("src/a.txt", "nothing\n");
+    let script = place.script(
+        "const scan = await agent('x', { agentType: 'secrets', context: { mode: 'scan', files: ['src/a.txt'] } })\n\
+         return { scan, said: await agent('a question') }\n",
+    );
+    let ran = place.run(&script, &["--provider", "mock", "--json"]).exits(0).json("vespiary.run/1");
+    let moved = place.path("moved");
+    fs::rename(place.project(), &moved).unwrap();
+    fs::create_dir(place.project()).unwrap();
+    let script = fs::canonicalize(&script).unwrap();
+    let resume = ["runs", "resume", "last", "--json", "--script", script.to_str().unwrap()];
+    let there = [&resume[..], &["--dir", moved.to_str().unwrap()]].concat();
+    let again = place.vespiary(&there).exits(0).json("vespiary.run/1");
+    assert_eq!((&again["reused"], &again["value"]), (&json!(2), &ran["value"]));
+    assert_eq!(again["dir"], fs::canonicalize(&moved).unwrap().to_str().unwrap());
+}
+
+#[test]
 fn two_processes_do_not_go_on_with_the_same_run() {
     let place = Place::new();
     let script = place.script("log('under way')\nreturn await agent('slow')\n");

@@ -50,7 +50,7 @@ pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<Ru
     let allow = started.allow.into_iter().chain(args.allow.iter().cloned()).collect();
     let run_args = RunArgs {
         script: script.path.clone(),
-        dir: PathBuf::from(&lineage.root),
+        dir: args.dir.clone().unwrap_or_else(|| PathBuf::from(&lineage.root)),
         out: args.out.clone().unwrap_or(started.out),
         args: None,
         arg: Vec::new(),
