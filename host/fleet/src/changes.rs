@@ -71,14 +71,15 @@ impl Ground {
     pub(crate) fn keep_changes_again(&self, agent: &Principal, origin: &Origin) -> Result<(), Failure> {
         let (Isolation::Worktree, Some(worktrees)) = (agent.isolation(), &self.worktrees) else { return Ok(()) };
         let recall = self.dispatcher.recall();
-        let changes = recall.changes(origin).unwrap_or_default();
+        let lost = || Failure::Failed(format!("what {origin} changed can no longer be read from the ledger"));
+        let changes = recall.changes(origin).ok_or_else(lost)?;
         let (written, bases) = (recall.contents(&changes), worktrees.bases(agent.run().root(), &changes));
         let whole = changes.iter().all(|(_, change)| {
             let digest = change.after().and_then(Node::digest);
             digest.is_none_or(|digest| written.contains_key(digest) || bases.contains_key(digest))
         });
         if !whole {
-            return Err(Failure::Failed(format!("what {origin} changed can no longer be read from the ledger")));
+            return Err(lost());
         }
         self.keep(agent, Taken { changes, written, bases }, true)
     }

@@ -13,7 +13,7 @@ use vespiary_kernel::event::{Event, Payload, RunStatus};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{AgentId, CallId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::path::Reach;
+use vespiary_kernel::path::{Reach, ScopePath};
 use vespiary_kernel::ports::Recall;
 use vespiary_kernel::reuse::{Bond, Doubt, Origin, Past, PastCall};
 
@@ -27,7 +27,7 @@ pub struct Recollection {
     taken: Mutex<HashSet<Origin>>,
     interrupted: Mutex<HashMap<Digest, Vec<Origin>>>,
     /// What the runs this one goes on from could write.
-    wrote: Vec<Capability>,
+    wrote: Vec<ScopePath>,
     spent: Spent,
     last: Option<LastTime>,
 }
@@ -166,8 +166,14 @@ impl Recollection {
             let agent = agents.get(&call.agent);
             // An agent that ended badly has no answer, whatever its last call said; one that wrote into a worktree has one only
             // if what it wrote was taken.
-            let ended = agent.map(|agent| &agent.ended);
-            if matches!(ended, Some(Some(Some(_)))) || (call.isolated && !matches!(ended, Some(Some(None)))) {
+            // Of an earlier run it must have ended: only then did its answer have the shape that was asked for, and since such answers are
+            // not used up, one that has not would be given again for ever.
+            let well = match agent.map(|agent| &agent.ended) {
+                None | Some(Some(None)) => true,
+                Some(Some(Some(_))) => false,
+                Some(None) => resumed && !call.isolated,
+            };
+            if !well || call.superseded {
                 continue;
             }
             if !known.insert(first.clone()) {
@@ -266,13 +272,7 @@ impl Recall for Recollection {
     }
 
     fn may_have_changed(&self, path: &str) -> bool {
-        let below = |wrote: &Capability| match wrote {
-            Capability::Write(scope) => scope.reach(path) != Reach::Outside,
-            // A program can write wherever its walls let it.
-            Capability::Exec(_) => true,
-            _ => false,
-        };
-        self.wrote.iter().any(below)
+        self.wrote.iter().any(|wrote| wrote.reach(path) != Reach::Outside)
     }
 
     fn changes(&self, origin: &Origin) -> Option<ChangeSet> {
@@ -305,12 +305,16 @@ struct Call {
     isolated: bool,
     /// It was allowed to change something, and nobody knows whether it did.
     in_doubt: bool,
+    /// Its agent was run again: whatever it answered was not what was asked for.
+    superseded: bool,
 }
 
 #[derive(Default)]
 struct Agent {
     /// Its call that has begun and not ended: what it asks for meanwhile, that call asks for.
     attempt: Option<usize>,
+    /// The one that began last.
+    last: Option<usize>,
     /// None: it has not ended.
     ended: Option<Option<Failure>>,
     /// What it changed, as far as that counts.
@@ -323,7 +327,7 @@ struct Folding {
     calls: Vec<Call>,
     open: HashMap<CallId, usize>,
     agents: HashMap<AgentId, Agent>,
-    wrote: Vec<Capability>,
+    wrote: Vec<ScopePath>,
     spent: Spent,
 }
 
@@ -346,7 +350,12 @@ impl Folding {
             Event::CallIntended { call, agent, tool, arguments } => {
                 let (place, mut isolated) = (self.calls.len(), false);
                 if let Some(agent) = self.agents.get_mut(&agent) {
-                    agent.attempt.get_or_insert(place);
+                    if agent.attempt.is_none() {
+                        agent.attempt = Some(place);
+                        if let Some(before) = agent.last.replace(place) {
+                            self.calls[before].superseded = true;
+                        }
+                    }
                     isolated = agent.isolated;
                 }
                 self.open.insert(call, place);
@@ -363,16 +372,19 @@ impl Folding {
                     nested: Vec::new(),
                     isolated,
                     in_doubt: false,
+                    superseded: false,
                 });
             }
             Event::CallAdmitted { call, scope, key, isolated, .. } => {
                 let Some(call) = self.open.get(&call).and_then(|at| self.calls.get_mut(*at)) else { return };
                 (call.key, call.in_doubt) = (key, !isolated);
                 if !isolated {
-                    let writes = |held: &&Capability| matches!(held, Capability::Write(_) | Capability::Exec(_));
-                    for held in scope.iter().filter(writes) {
-                        if !self.wrote.contains(held) {
-                            self.wrote.push(held.clone());
+                    for held in scope.iter() {
+                        // Host programs write under the same grants.
+                        if let Capability::Write(path) = held
+                            && !self.wrote.contains(path)
+                        {
+                            self.wrote.push(path.clone());
                         }
                     }
                 }

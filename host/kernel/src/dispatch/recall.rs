@@ -17,6 +17,7 @@ use crate::ports::{Asked, LogError};
 use crate::principal::{Isolation, Principal};
 use crate::reuse::{Bond, Doubt, Origin, Past, PastCall};
 use crate::scope::Scope;
+use std::collections::HashSet;
 
 /// A call that has been judged.
 #[derive(Clone, Copy)]
@@ -44,8 +45,9 @@ impl Dispatcher {
         if past.bond == Bond::Earlier && !(sure(plugin, tool, scope) && is_whole(past.reads.as_ref(), scope)) {
             return false;
         }
-        self.saw_the_same(who, scope, past, past.reads.as_ref())
-            && past.nested.iter().all(|nested| self.nested_holds(who, past, nested))
+        let own = Touched::by(&past.changes);
+        self.saw_the_same(who, scope, past, &own, past.reads.as_ref())
+            && past.nested.iter().all(|nested| self.nested_holds(who, scope.grant(), past, &own, nested))
             && (past.changes.is_empty() || self.runner.is_base(who.run().root(), &past.changes))
     }
 
@@ -78,7 +80,7 @@ impl Dispatcher {
     }
 
     /// Whether a call that `past` made would be judged as it was, would run the same component, and would see the same.
-    fn nested_holds(&self, who: &Principal, past: &Past, nested: &PastCall) -> bool {
+    fn nested_holds(&self, who: &Principal, grant: &Grant, past: &Past, own: &Touched<'_>, nested: &PastCall) -> bool {
         let Some(plugin) = self.catalog.find(&nested.tool) else { return false };
         let (Some(component), Some(held)) = (nested.component, &nested.scope) else {
             // It was refused before it ran; what refused it may be gone. Nothing was learnt from it but that.
@@ -87,7 +89,6 @@ impl Dispatcher {
         if plugin.digest != component {
             return false;
         }
-        let grant = who.grant();
         let Ok(extra) = needs_of_call(&plugin, &nested.arguments, grant) else { return false };
         let case = Case { tool: &nested.tool, grant, plugin: &plugin, extra: &extra };
         // Whoever would be asked now has not said yes to this.
@@ -101,12 +102,19 @@ impl Dispatcher {
                 return false;
             }
         }
-        self.saw_the_same(who, &scope, past, nested.reads.as_ref())
+        self.saw_the_same(who, &scope, past, own, nested.reads.as_ref())
     }
 
     /// Whether files are as a call saw them, but for those that the runs before, or the agent itself, may have changed since: these
     /// are accounted for elsewhere.
-    fn saw_the_same(&self, who: &Principal, scope: &Scope, past: &Past, reads: Option<&ReadSet>) -> bool {
+    fn saw_the_same(
+        &self,
+        who: &Principal,
+        scope: &Scope,
+        past: &Past,
+        own: &Touched<'_>,
+        reads: Option<&ReadSet>,
+    ) -> bool {
         let Some(reads) = reads else { return true };
         let isolated = who.isolation() == Isolation::Worktree;
         if scope.has_effects() && !isolated && past.bond == Bond::Resumed {
@@ -115,7 +123,7 @@ impl Dispatcher {
         }
         let resumed = past.bond == Bond::Resumed;
         let counts = |seen: &&Observation| {
-            !(isolated && is_touched(&past.changes, &seen.path) || resumed && self.recall.may_have_changed(&seen.path))
+            !(isolated && own.has(&seen.path) || resumed && self.recall.may_have_changed(&seen.path))
         };
         let seen: Vec<&Observation> = reads.observations.iter().filter(counts).collect();
         seen.is_empty() || self.runner.unchanged(who.run().root(), scope, &seen)
@@ -175,14 +183,23 @@ fn is_whole(reads: Option<&ReadSet>, scope: &Scope) -> bool {
     reads.is_none_or(|reads| reads.complete) && scope.variables().next().is_none()
 }
 
-/// Whether `changes` has something at `path`, above it, or directly in it: then what was seen there was the agent's own work, and
-/// what had been there before is in the change set.
-fn is_touched(changes: &ChangeSet, path: &str) -> bool {
-    changes.iter().any(|(changed, _)| {
-        let changed = changed.as_str();
-        let above = changed.rsplit_once('/').map_or(".", |(above, _)| above);
-        changed == path || above == path || path.strip_prefix(changed).is_some_and(|rest| rest.starts_with('/'))
-    })
+/// The paths that a change set accounts for: what it changes, all that lies below, and the directories in which something changed.
+/// What was seen there was the agent's own work, and what had been there before is in the change set.
+struct Touched<'a> {
+    changes: &'a ChangeSet,
+    above: HashSet<&'a str>,
+}
+
+impl<'a> Touched<'a> {
+    fn by(changes: &'a ChangeSet) -> Self {
+        let above = changes.iter().map(|(path, _)| path.above().next().unwrap_or("."));
+        Self { changes, above: above.collect() }
+    }
+
+    fn has(&self, path: &str) -> bool {
+        let within = std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(above, _)| above));
+        self.above.contains(path) || within.into_iter().any(|path| self.changes.at(path).is_some())
+    }
 }
 
 #[cfg(test)]
@@ -194,10 +211,10 @@ mod tests {
         let set: ChangeSet =
             serde_json::from_str(r#"{"src/a.txt":{"after":"directory"},"new":{"before":"directory"}}"#).unwrap();
         for path in ["src/a.txt", "src", "src/a.txt/below", "new", ".", "new/x"] {
-            assert!(is_touched(&set, path), "{path}");
+            assert!(Touched::by(&set).has(path), "{path}");
         }
         for path in ["src/b.txt", "src/a.txt2", "newer", "other/a.txt"] {
-            assert!(!is_touched(&set, path), "{path}");
+            assert!(!Touched::by(&set).has(path), "{path}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod faults;
+mod recall;
 mod record;
 mod tamper;
 

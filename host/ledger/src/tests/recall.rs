@@ -1,0 +1,100 @@
+//! What is remembered of earlier runs, and what is not.
+
+use super::*;
+use crate::recall::Recollection;
+use vespiary_kernel::ports::Recall as _;
+use vespiary_kernel::reuse::{Doubt, Origin};
+
+fn agent(agent: u32, isolated: bool) -> Event {
+    Event::AgentStarted {
+        agent: AgentId(agent),
+        parent: AgentId::ROOT,
+        label: "a".into(),
+        phase: None,
+        agent_type: "worker".into(),
+        grant: Grant::none(),
+        isolated,
+    }
+}
+
+fn asked(call: u64, agent: u32) -> Event {
+    Event::CallIntended {
+        call: CallId(call),
+        agent: AgentId(agent),
+        tool: "worker.run".parse().unwrap(),
+        arguments: Payload::Value(Json::null()),
+    }
+}
+
+fn key() -> Digest {
+    Digest::of(b"the same call")
+}
+
+fn answered(call: u64, text: &str) -> Event {
+    match call_ended(call, Ok(Json::of(&text).unwrap()), Vec::new()) {
+        Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, .. } => {
+            let (key, reused) = (Some(key()), None);
+            Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, key, reused }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn over(agent: u32, failure: Option<Failure>) -> Event {
+    Event::AgentEnded { agent: AgentId(agent), failure }
+}
+
+/// What is remembered under the key by a run that goes on from, or only follows, one with these events.
+fn remembered(events: Vec<Event>) -> [Vec<String>; 2] {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let run: RunId = "r".parse().unwrap();
+    ledger.append(&run, started("w")).unwrap();
+    events.into_iter().for_each(|event| ledger.append(&run, event).unwrap());
+    ledger.close().unwrap();
+    let texts = |resumed: &[RunId], earlier: &[RunId]| {
+        let all = Recollection::read(ledger.reader().unwrap(), "w", resumed, earlier, Doubt::Ask).unwrap();
+        (0..all.count(&key())).map(|nth| all.past(&key(), nth).unwrap().value.read().unwrap()).collect()
+    };
+    [texts(std::slice::from_ref(&run), &[]), texts(&[], std::slice::from_ref(&run))]
+}
+
+#[test]
+fn only_the_attempt_that_was_taken_is_an_agents_answer() {
+    // The first answer had not the shape that was asked for, so the agent was run again. Given once more, it would not have it either,
+    // and what an earlier run answered is not used up: it would be given for ever.
+    let twice = || vec![agent(1, false), asked(1, 1), answered(1, "unfit"), asked(2, 1), answered(2, "fit")];
+    let ended = |failure| twice().into_iter().chain([over(1, failure)]).collect();
+    assert_eq!(remembered(ended(None)), [vec!["fit"], vec!["fit"]]);
+    assert_eq!(remembered(ended(Some(Failure::Failed("unfit, too".into())))), [vec![""; 0], vec![]]);
+    // Killed before it was said how it ended: whoever goes on may have it, once; nobody else.
+    assert_eq!(remembered(twice()), [vec!["fit"], vec![]]);
+}
+
+#[test]
+fn what_was_written_in_a_worktree_that_is_gone_is_no_answer() {
+    let events = || vec![agent(1, true), asked(1, 1), answered(1, "done")];
+    assert_eq!(remembered(events()), [vec![""; 0], vec![]]);
+    assert_eq!(remembered(events().into_iter().chain([over(1, None)]).collect())[0], ["done"]);
+}
+
+#[test]
+fn an_answer_stands_for_one_call_of_a_run_that_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let run: RunId = "r".parse().unwrap();
+    for event in [started("w"), agent(1, false), asked(1, 1), answered(1, "once"), over(1, None)] {
+        ledger.append(&run, event).unwrap();
+    }
+    ledger.close().unwrap();
+    let read = |resumed: &[RunId], earlier: &[RunId]| {
+        Recollection::read(ledger.reader().unwrap(), "w", resumed, earlier, Doubt::Ask).unwrap()
+    };
+    let of_it = read(std::slice::from_ref(&run), &[]);
+    let past = of_it.past(&key(), 0).unwrap();
+    assert_eq!(past.origin, Origin { run: run.clone(), call: CallId(1) });
+    assert!(of_it.take(&past) && !of_it.take(&past) && of_it.past(&key(), 0).is_none());
+    let after_it = read(&[], std::slice::from_ref(&run));
+    let past = after_it.past(&key(), 0).unwrap();
+    assert!(after_it.take(&past) && after_it.take(&past) && after_it.past(&key(), 0).is_some());
+}
