@@ -17,6 +17,7 @@ pub mod stop;
 pub mod watch;
 
 mod activity;
+mod breaker;
 mod deps;
 mod jobs;
 mod lanes;

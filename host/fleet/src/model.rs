@@ -1,6 +1,7 @@
 //! Calls that ask a model, run: what is asked is reserved before and settled after, so that no budget is passed by one token; what
 //! fails for now is asked again, within bounds; an answer that lacks the shape it was asked for is sent back with the reason.
 
+use crate::breaker::Breaker;
 use crate::provider::{ModelAnswer, ModelRequest, Provider, ProviderError};
 use crate::shape::Shape;
 use std::pin::pin;
@@ -32,11 +33,6 @@ const REPAIRS_MAX: u32 = 2;
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait that is still waited.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// Requests in a row that fail for now, of any agents, before no more are made for a while: a provider that is down is not
-/// asked a thousand times more, and agents do not wait for it.
-const FAILURES_IN_A_ROW_MAX: u32 = 16;
-/// How long that is. Then one request is made, and what comes of it decides.
-const PAUSE: Duration = Duration::from_secs(30);
 /// How much of an answer that could not be used is kept in the log, bytes.
 const SALVAGED_BYTES_MAX: usize = 16 << 10;
 
@@ -51,54 +47,6 @@ pub struct Models {
     provider: Arc<dyn Provider>,
     under_way: Arc<UnderWay>,
     breaker: Arc<Breaker>,
-}
-
-/// A circuit breaker: whether the provider is worth asking.
-#[derive(Debug, Default)]
-struct Breaker(std::sync::Mutex<Circuit>);
-
-#[derive(Debug, Default)]
-struct Circuit {
-    failures: u32,
-    /// Until then nobody asks.
-    open_until: Option<Instant>,
-    why: String,
-}
-
-impl Breaker {
-    /// Why not to ask now. Once the pause is over one request may be made, and the next only after another.
-    fn refuses(&self) -> Option<String> {
-        let mut circuit = self.circuit();
-        let until = circuit.open_until?;
-        let now = Instant::now();
-        if now >= until {
-            circuit.open_until = Some(now + PAUSE);
-            return None;
-        }
-        let (failures, seconds) = (circuit.failures, (until - now).as_secs() + 1);
-        Some(format!(
-            "{failures} requests in a row failed, the last with: {}; the provider is not asked for another {seconds} s",
-            circuit.why
-        ))
-    }
-
-    fn answered(&self) {
-        *self.circuit() = Circuit::default();
-    }
-
-    fn failed(&self, why: &str) {
-        let mut circuit = self.circuit();
-        circuit.failures = circuit.failures.saturating_add(1);
-        why.clone_into(&mut circuit.why);
-        if circuit.failures >= FAILURES_IN_A_ROW_MAX {
-            circuit.open_until = Some(Instant::now() + PAUSE);
-        }
-    }
-
-    fn circuit(&self) -> std::sync::MutexGuard<'_, Circuit> {
-        // Whoever panicked holding it had written one of its fields; any of them is a sound state.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 /// Requests that hold more than they may come to use.
@@ -391,6 +339,7 @@ fn late(quota: &Quota) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::{FAILURES_IN_A_ROW_MAX, PAUSE};
     use crate::provider::Price;
     use std::sync::Mutex;
     use vespiary_kernel::account::Limits;

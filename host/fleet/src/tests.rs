@@ -36,6 +36,26 @@ use vespiary_kernel::worktree::{Taken, WorktreeError, Worktrees};
 /// What the fake script does with each batch of answers.
 type Script = Box<dyn FnMut(Vec<Completion>) -> Turn + Send>;
 
+/// Asks for one batch after the other, each when all of the one before is answered; returns what `tell` says of each answer, sorted.
+fn batches_told(batches: Vec<Vec<Request>>, tell: impl Fn(u64, Json) -> String + Send + 'static) -> Script {
+    let mut batches: VecDeque<_> = batches.into();
+    let (mut open, mut told) = (0, Vec::new());
+    Box::new(move |completions| {
+        for Completion { id, settlement } in completions {
+            open -= 1;
+            told.push(match settlement {
+                Ok(value) => tell(id, value),
+                Err(rejection) => format!("{id} threw {}: {}", rejection.code, rejection.message),
+            });
+        }
+        let requests = if open == 0 { batches.pop_front().unwrap_or_default() } else { Vec::new() };
+        open += requests.len();
+        told.sort();
+        let done = open == 0 && requests.is_empty();
+        Turn { requests, state: if done { State::Done(Json::of(&told).unwrap()) } else { State::Waiting } }
+    })
+}
+
 #[derive(Default)]
 struct World {
     /// Events after which the record is full; 0: never.

@@ -8,26 +8,11 @@ fn labelled(id: u64, prompt: &str, label: &str, deps: &[&str]) -> Request {
     Request { id, action: Action::Agent { prompt: prompt.into(), options: Json::of(&options).unwrap(), status: true } }
 }
 
-/// Asks for one batch after the other, each when all of the one before is answered; gives status and message by id.
-fn batches(batches: Vec<Vec<Request>>) -> Script {
-    let mut batches: VecDeque<_> = batches.into();
-    let (mut open, mut told) = (0, Vec::new());
-    Box::new(move |completions| {
-        for Completion { id, settlement } in completions {
-            open -= 1;
-            told.push(match settlement {
-                Ok(value) => {
-                    let status: serde_json::Value = value.read().unwrap();
-                    format!("{id} {} {}", status["status"].as_str().unwrap(), status["message"].as_str().unwrap_or(""))
-                }
-                Err(rejection) => format!("{id} threw {}: {}", rejection.code, rejection.message),
-            });
-        }
-        let requests = if open == 0 { batches.pop_front().unwrap_or_default() } else { Vec::new() };
-        open += requests.len();
-        told.sort();
-        let done = open == 0 && requests.is_empty();
-        Turn { requests, state: if done { State::Done(Json::of(&told).unwrap()) } else { State::Waiting } }
+/// Gives status and message by id.
+fn batches(requests: Vec<Vec<Request>>) -> Script {
+    batches_told(requests, |id, value| {
+        let status: serde_json::Value = value.read().unwrap();
+        format!("{id} {} {}", status["status"].as_str().unwrap(), status["message"].as_str().unwrap_or(""))
     })
 }
 

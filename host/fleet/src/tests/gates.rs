@@ -15,24 +15,8 @@ fn yes(by: &str) -> Decision {
     Decision { approved: true, by: by.into(), note: Some("seen".into()), at_ms: 0 }
 }
 
-/// Asks for one batch after the other, each when all of the one before is answered.
-fn batches(batches: Vec<Vec<Request>>) -> Script {
-    let mut batches: VecDeque<_> = batches.into();
-    let (mut open, mut told) = (0, Vec::new());
-    Box::new(move |completions| {
-        for Completion { id, settlement } in completions {
-            open -= 1;
-            told.push(match settlement {
-                Ok(value) => format!("{id}={value}"),
-                Err(rejection) => format!("{id} threw {}: {}", rejection.code, rejection.message),
-            });
-        }
-        let requests = if open == 0 { batches.pop_front().unwrap_or_default() } else { Vec::new() };
-        open += requests.len();
-        told.sort();
-        let done = open == 0 && requests.is_empty();
-        Turn { requests, state: if done { State::Done(Json::of(&told).unwrap()) } else { State::Waiting } }
-    })
+fn batches(requests: Vec<Vec<Request>>) -> Script {
+    batches_told(requests, |id, value| format!("{id}={value}"))
 }
 
 async fn play(desk: Desk, scripts: Vec<Script>) -> (RunReport, Arc<World>) {
