@@ -10,6 +10,7 @@ use super::started::{Onward, Started};
 use super::told::{Shape, failure, report, summary};
 use super::{apply, complain, plan, print_json, print_out};
 use crate::approve::Quietly;
+use crate::catalog::Shelf;
 use crate::cli::{Output, RunArgs};
 use crate::detach::{self, Detached};
 use crate::disk;
@@ -29,7 +30,7 @@ use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use vespiary_fleet::drive::{Settings, Workflow, drive};
+use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::model::Models;
 use vespiary_fleet::stop::{Stop, Urgency};
 use vespiary_fleet::watch::{Unwatched, Watch};
@@ -43,8 +44,10 @@ use vespiary_kernel::json::Json;
 use vespiary_kernel::model::ModelName;
 use vespiary_kernel::pattern::ToolPattern;
 use vespiary_kernel::pool::Capacity;
-use vespiary_kernel::principal::{Run, RunLimits};
+use vespiary_kernel::ports::LogError;
+use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::script::ErrorKind;
+use vespiary_ledger::ledger::Ledger;
 use vespiary_ledger::recall::{LastTime, Spent};
 
 /// Start the same command once more, to go on without this terminal.
@@ -211,6 +214,30 @@ pub(super) fn run(
         };
     }
 
+    let over =
+        Over { who: &who, ended: &ended, ledger: &ledger, shelf: &shelf, script: &script, source: &workflow.source };
+    tell(args, &home, &over, out_is_new, recorded)
+}
+
+/// A run that is over.
+struct Over<'a> {
+    who: &'a Principal,
+    ended: &'a RunReport,
+    ledger: &'a Ledger,
+    shelf: &'a Shelf,
+    script: &'a Path,
+    source: &'a str,
+}
+
+/// Write the report, apply what may be applied, and say how it went.
+fn tell(
+    args: &RunArgs,
+    home: &Home,
+    over: &Over<'_>,
+    out_is_new: bool,
+    recorded: Result<(), LogError>,
+) -> Result<Exit, Trouble> {
+    let Over { who, ended, ledger, shelf, script, source } = *over;
     // A script that never began has nothing to report on.
     if ended.calls <= 1
         && matches!(&ended.error, Some(RunError::Script(e)) if matches!(e.kind, ErrorKind::Syntax | ErrorKind::Meta))
@@ -218,31 +245,31 @@ pub(super) fn run(
         if out_is_new {
             disk::remove_if_empty(&args.out);
         }
-        return Err(failure(&script, &workflow.source, &ended));
+        return Err(failure(script, source, ended));
     }
-    let report = report(&ledger, &shelf, &who, &ended);
+    let report = report(ledger, shelf, who, ended);
     let written = write::write(&report, &args.out)?;
     let exit = match (recorded, ended.status) {
         (Err(error), _) => Err(error.into()),
-        (Ok(()), RunStatus::Failed) => Err(failure(&script, &workflow.source, &ended)),
+        (Ok(()), RunStatus::Failed) => Err(failure(script, source, ended)),
         (Ok(()), status) => Ok(Exit::of_run(status)),
     };
     // Only a whole run is written into a project without anybody looking.
     let applies = args.apply && ended.changed.is_some() && matches!(exit, Ok(Exit::Done));
-    let applied = applies.then(|| apply::at_end(&home, &id)).transpose();
+    let applied = applies.then(|| apply::at_end(home, who.run().id())).transpose();
     let (applied, exit) = match applied {
         Ok(applied) => (applied, exit),
         Err(trouble) => (None, Err(trouble)),
     };
     if args.output.json {
         // One document only: the cause stands in it.
-        print_json(&Shape::of(&report, &script, &ended, &written, applied.is_some(), exit.as_ref().err()))?;
+        print_json(&Shape::of(&report, script, ended, &written, applied.is_some(), exit.as_ref().err()))?;
         return Ok(exit.unwrap_or_else(|trouble| {
             complain(&trouble, false);
             trouble.exit
         }));
     }
-    print_out(&summary(&report, &ended, &written, applied.as_deref()))?;
+    print_out(&summary(&report, ended, &written, applied.as_deref()))?;
     exit
 }
 
