@@ -142,14 +142,21 @@ impl Drop for TakenBack {
     }
 }
 
-/// The question as it is shown, or why it is none that a person can judge.
+/// The question as it is shown at the terminal.
 fn text(asked: Asked<'_>, time_max: Duration) -> Result<String, String> {
+    let said = question(asked)?;
+    let seconds = time_max.as_secs();
+    Ok(format!("\n{said}Allow this one call? Without an answer in {seconds} seconds: no. [y/N] "))
+}
+
+/// The question as a person reads it, line by line, wherever they are asked; or why it is none that a person can judge.
+pub fn question(asked: Asked<'_>) -> Result<String, String> {
     let question = asked.question;
     let whose = match asked.agent {
         AgentId::ROOT => "the run itself".to_owned(),
         agent => format!("agent {agent}"),
     };
-    let mut out = format!("\nvespiary asks about one call in run {}\n", line(asked.run.as_str()));
+    let mut out = format!("vespiary asks about one call in run {}\n", line(asked.run.as_str()));
     out.push_str(&format!("  tool   {}\n  for    {whose}\n", line(question.tool.as_str())));
     // Whatever stands behind a bar comes from a script, a model or a guest.
     let arguments = asked.arguments.as_str();
@@ -175,7 +182,6 @@ fn text(asked: Asked<'_>, time_max: Duration) -> Result<String, String> {
     }
     let rule = line(&question.rule.to_string()).into_owned();
     out.push_str(&format!("  asked because of ask {rule} ({})\n", clipped(&question.place, LINE_CHARS_MAX)));
-    out.push_str(&format!("Allow this one call? Without an answer in {} seconds: no. [y/N] ", time_max.as_secs()));
     Ok(out)
 }
 
@@ -191,13 +197,19 @@ enum Said {
 /// Characters of a payload that are shown at the terminal; how many more there are is said, and where to read them.
 const PAYLOAD_CHARS_MAX: usize = 4_000;
 
-/// A gate as it is shown. Whatever stands behind a bar comes from the script.
+/// A gate as it is shown at the terminal.
 fn gate_text(run: &RunId, matter: &Matter) -> String {
+    let said = gate_question(run, matter);
+    format!("\n{said}Approve exactly this? It can also be decided elsewhere. [y/n] ")
+}
+
+/// A gate as a person reads it, wherever they are asked. Whatever stands behind a bar comes from the script.
+pub fn gate_question(run: &RunId, matter: &Matter) -> String {
     let payload = matter.payload().as_str();
     let rest = payload.chars().count().saturating_sub(PAYLOAD_CHARS_MAX);
     let shown: String = payload.chars().take(PAYLOAD_CHARS_MAX).collect();
     let mut out = format!(
-        "\nvespiary: run {} waits for your decision\n  gate    {}\n  about | {}\n  with  | {}\n",
+        "vespiary: run {} waits for your decision\n  gate    {}\n  about | {}\n  with  | {}\n",
         line(run.as_str()),
         matter.digest().short(),
         line(matter.title()),
@@ -206,7 +218,6 @@ fn gate_text(run: &RunId, matter: &Matter) -> String {
     if rest > 0 {
         out.push_str(&format!("        | ({rest} more characters; `vespiary runs show {run}` has them)\n"));
     }
-    out.push_str("Approve exactly this? It can also be decided elsewhere. [y/n] ");
     out
 }
 

@@ -3,6 +3,7 @@
 
 use crate::models::ProviderSpec;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use vespiary_kernel::capability::Capability;
@@ -76,6 +77,8 @@ pub enum Command {
     /// Prove that a record is what was written.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Serve tools, workflows and runs of a project to an assistant over MCP: on standard input and output, or with --http.
+    Mcp(Box<McpArgs>),
     /// Check this machine, and say what to do where something is wrong.
     Doctor(Output),
 }
@@ -120,7 +123,7 @@ pub struct RunArgs {
     /// Where report.md, report.html and findings.sarif go.
     #[arg(long, value_name = "DIR", default_value = "vespiary-report")]
     pub out: PathBuf,
-    /// The script's `args`, as a JSON object; the script sees `dir` and these.
+    /// The script's `args`, as a JSON object or @FILE; the script sees `dir` and these.
     #[arg(long, value_name = "JSON")]
     pub args: Option<String>,
     /// One member of `args`: a string, or JSON where the value reads as JSON. Given after --args, it wins.
@@ -269,6 +272,86 @@ pub enum PluginCommand {
         #[command(flatten)]
         output: Output,
     },
+}
+
+/// `vespiary mcp`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct McpArgs {
+    /// What to do in place of serving.
+    #[command(subcommand)]
+    pub command: Option<McpCommand>,
+    /// What is served.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What can be done about MCP besides serving.
+#[derive(Debug, Subcommand)]
+pub enum McpCommand {}
+
+/// What an MCP server serves, and to whom.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The project directory, to which relative paths and capabilities refer.
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub dir: PathBuf,
+    /// What its clients may do; none can ask for more. Default: read:. tool:* spawn:1000
+    #[command(flatten)]
+    pub permissions: Permissions,
+    /// Who answers for models in runs that clients start, as for `run`.
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<ProviderSpec>,
+    /// The most agents that one run may start.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub agents: u32,
+    /// The most tokens that models may cost one run.
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// The same in US dollars.
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub usd: Option<u64>,
+    /// One run starts nothing new once it has taken this long.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// On which way.
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+/// An MCP server on HTTP.
+#[derive(Debug, Args)]
+pub struct HttpArgs {
+    /// Serve streamable HTTP at ADDRESS:PORT, path /mcp, instead of standard input and output. Without a value: 127.0.0.1:8765.
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8765")]
+    pub http: Option<SocketAddr>,
+    /// The file that holds the token clients must send. Default: VESPIARY_MCP_TOKEN, or a token that is made once and kept.
+    #[arg(long, value_name = "FILE", requires = "http")]
+    pub token_file: Option<PathBuf>,
+    /// A host name by which clients may call the server, beside this machine's own names; with :PORT for that port only.
+    #[arg(long, value_name = "HOST", requires = "http")]
+    pub allow_host: Vec<String>,
+    /// An origin from which a browser may call it, beside this machine's own: https://app.example.com
+    #[arg(long, value_name = "ORIGIN", requires = "http")]
+    pub allow_origin: Vec<String>,
+    /// Sessions open at once.
+    #[arg(long, value_name = "N", default_value_t = 512, requires = "http")]
+    pub sessions: usize,
+    /// How clients call it, where a proxy stands before it: https://tools.example.com/mcp
+    #[arg(long, value_name = "URL", requires = "http")]
+    pub public_url: Option<String>,
+    /// Let in whoever has a token of this authorization server, in place of one token for all.
+    #[arg(long, value_name = "URL", requires = "http", conflicts_with = "token_file")]
+    pub oauth_issuer: Option<String>,
+    /// What such a token must be for: this server's URL, usually.
+    #[arg(long, value_name = "URL", requires = "oauth_issuer")]
+    pub oauth_audience: Option<String>,
+    /// The keys that sign such tokens: a JWK set, as a file or an https URL.
+    #[arg(long, value_name = "FILE|URL", requires = "oauth_issuer")]
+    pub oauth_jwks: Option<String>,
+    /// The scope that such a token must have.
+    #[arg(long, value_name = "SCOPE", requires = "oauth_issuer")]
+    pub oauth_scope: Option<String>,
 }
 
 /// `vespiary policy`.

@@ -6,7 +6,6 @@ use crate::exit::Trouble;
 use crate::live::{GLANCE, Said, is_live};
 use crate::paths::Home;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::{Command, ExitStatus, Stdio};
 use vespiary_kernel::ids::RunId;
 use vespiary_ledger::reader::Reader;
@@ -14,7 +13,7 @@ use vespiary_ledger::reader::Reader;
 /// The flag by which the second process knows its run; people do not see it.
 pub const FLAG: &str = "--as";
 
-/// The most of what it said that is passed on, bytes.
+/// The most of what it said that is kept, bytes.
 const SAID_BYTES_MAX: u64 = 1 << 20;
 
 /// What became of it.
@@ -22,8 +21,19 @@ const SAID_BYTES_MAX: u64 = 1 << 20;
 pub enum Detached {
     /// It is under way, or done already.
     Started(Said),
-    /// It ended before there was a run; what it said has been passed on.
-    Ended(ExitStatus),
+    /// It ended before there was a run.
+    Ended(Early),
+}
+
+/// The end of a process that came to no run, and what it said: harmless text, made so by itself.
+#[derive(Debug)]
+pub struct Early {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub out: Vec<u8>,
+    /// Its standard error.
+    pub err: Vec<u8>,
 }
 
 /// Start `args` (of this very call, the program's name first) again as `run`.
@@ -52,11 +62,11 @@ pub fn start(home: &Home, run: &RunId, args: impl IntoIterator<Item = OsString>)
             if Reader::open(&home.ledger()).is_ok_and(|reader| reader.run(run).is_ok()) {
                 return Ok(Detached::Started(said));
             }
-            // Both are files of ours that nobody writes to any more; what it said was made harmless by it.
-            let _ = std::io::stdout().write_all(&disk::read(&said.out, SAID_BYTES_MAX).unwrap_or_default());
-            let _ = std::io::stderr().write_all(&disk::read(&said.err, SAID_BYTES_MAX).unwrap_or_default());
+            // Both are files of ours that nobody writes to any more.
+            let read = |path| disk::read(path, SAID_BYTES_MAX).unwrap_or_default();
+            let early = Early { status, out: read(&said.out), err: read(&said.err) };
             said.remove();
-            return Ok(Detached::Ended(status));
+            return Ok(Detached::Ended(early));
         }
         std::thread::sleep(GLANCE / 10);
     }

@@ -19,11 +19,14 @@ use tempfile::NamedTempFile;
 use vespiary_fleet::stop::Urgency;
 use vespiary_kernel::gate::Decision;
 use vespiary_kernel::ids::{Digest, RunId};
+use vespiary_kernel::json::Json;
 
 const LOCK: &str = "lock";
 const STOP: &str = "stop";
 /// What a decision's file is called, before the digest of its gate.
 const GATE: &str = "gate-";
+/// The arguments of a run that was ordered over another door than the command line.
+const ORDER: &str = "order.json";
 /// The longest such file, bytes.
 const GATE_BYTES_MAX: u64 = 16 << 10;
 /// What is asked for, as it is written.
@@ -223,6 +226,56 @@ impl Said {
             let _ = fs::remove_dir(dir);
         }
     }
+}
+
+/// A run that somebody ordered over a door other than the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The script's name.
+    pub title: &'a str,
+    /// The script.
+    pub source: &'a str,
+    /// Its arguments.
+    pub args: &'a Json,
+}
+
+/// Where what was ordered lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ordered {
+    /// The script's file.
+    pub script: PathBuf,
+    /// The file of its arguments.
+    pub args: PathBuf,
+    /// Where its report is to go.
+    pub out: PathBuf,
+}
+
+/// Leave what was ordered in the run's directory, for the process that will drive it. None: it goes on with a run whose record
+/// has all of it.
+pub fn leave_order(home: &Home, run: &RunId, order: Option<Order<'_>>) -> Result<Ordered, Trouble> {
+    let dir = make(home, run)?;
+    let title = order.map_or("script", |order| order.title);
+    let left =
+        Ordered { script: dir.join(format!("{title}.js")), args: dir.join(ORDER), out: dir.join("report") };
+    let new = |path: &Path, text: &str| -> io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    };
+    let write = || -> io::Result<()> {
+        new(&left.args, order.map_or("{}", |order| order.args.as_str()))?;
+        order.map_or(Ok(()), |order| new(&left.script, order.source))
+    };
+    write().map_err(|error| unusable(&dir, &error))?;
+    Ok(left)
+}
+
+/// Whether `run` was ordered in this way.
+pub fn was_ordered(home: &Home, run: &RunId) -> bool {
+    dir(home, run).join(ORDER).exists()
+}
+
+/// Take an order away, of a run that never was.
+pub fn remove_order(home: &Home, run: &RunId) {
+    let _ = fs::remove_dir_all(dir(home, run));
 }
 
 fn dir(home: &Home, run: &RunId) -> PathBuf {

@@ -8,8 +8,8 @@
 use crate::exit::Trouble;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The directories of one user.
@@ -84,6 +84,26 @@ impl Home {
     /// The directory of the worktrees of isolated agents, while they work.
     pub fn worktrees(&self) -> PathBuf {
         self.state.join("worktrees")
+    }
+
+    /// The token of the MCP server on HTTP, and the file it is in: made the first time, the same ever after, for its owner alone.
+    pub fn mcp_token(&self) -> Result<(String, PathBuf), Trouble> {
+        self.create()?;
+        let path = self.state.join("mcp-token");
+        let unusable = |error: io::Error| {
+            let next = "remove it to have another one made, or give --token-file FILE";
+            Trouble::failed(format!("{} cannot be used", path.display()), error, next)
+        };
+        let mut random = [0u8; 32];
+        getrandom::fill(&mut random).map_err(|error| unusable(io::Error::other(error)))?;
+        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(mut file) => file.write_all(token.as_bytes()).map_err(unusable)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(unusable(error)),
+        }
+        let kept = fs::read_to_string(&path).map_err(unusable)?;
+        Ok((kept, path))
     }
 
     /// Create what is missing, readable by its owner alone.

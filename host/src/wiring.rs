@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use vespiary_egress::{EgressConfig, HttpEgress, SecretSource, SecretSpec, Secrets};
 use vespiary_fleet::model::Models;
@@ -62,6 +62,21 @@ pub struct Host {
     pub last: Option<LastTime>,
 }
 
+/// Where a person is asked about calls.
+pub enum Person {
+    /// At the terminal, quietly.
+    AtTerminal(Quietly),
+    /// Somewhere else, once it is known how long a question may wait.
+    Elsewhere(Box<dyn FnOnce(Duration) -> Arc<dyn Approver>>),
+}
+
+impl Person {
+    /// At a terminal that nobody else writes to.
+    pub fn alone() -> Self {
+        Self::AtTerminal(Arc::new(|ask| ask()))
+    }
+}
+
 /// What a new run is to know of those before it.
 #[derive(Debug, Default)]
 pub struct Before {
@@ -105,7 +120,7 @@ impl Host {
         shelf: Shelf,
         at: Capacity,
         rules: Rules,
-        quietly: Quietly,
+        person: Person,
         models: Option<Models>,
         before: Before,
     ) -> Result<Self, Trouble> {
@@ -121,12 +136,19 @@ impl Host {
             eprintln!("vespiary: {refused}");
         }
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
+        let (quietly, elsewhere): (Quietly, _) = match person {
+            Person::AtTerminal(quietly) => (quietly, None),
+            Person::Elsewhere(asks) => (Arc::new(|ask| ask()), Some(asks(rules.ask_time_max))),
+        };
         let terminal = Arc::new(AtTerminal::new(quietly, rules.ask_time_max));
         let (recall, spent, last) = before.recall(&ledger)?;
         let runners = Runners::new(Arc::clone(&sandbox), programs(), models);
         let catalog = Arc::clone(&shelf) as Arc<dyn Catalog>;
         let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
-            None => (Arc::clone(&ledger) as _, Arc::new(runners), Arc::clone(&terminal) as _),
+            None => {
+                let asks = elsewhere.unwrap_or_else(|| Arc::clone(&terminal) as _);
+                (Arc::clone(&ledger) as _, Arc::new(runners), asks)
+            }
             Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
         };
         let dispatcher = Dispatcher::recalling(log, catalog, rules.policy, Pool::new(at), runner, approver, recall);

@@ -1,7 +1,7 @@
 //! What earlier runs came to, read from their events, for a run that goes on from one or works on the same project again. Values and
 //! read sets stay in the file until they are asked for. Nothing is decided here: a key, and what was recorded under it.
 
-use crate::reader::Reader;
+use crate::reader::{Reader, RunSummary};
 use crate::store::LedgerError;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -527,6 +527,21 @@ impl Reader {
             }
             if found.len() == most {
                 break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The runs over the project at `root`, newest first: at most `most`, among the latest `look_at`.
+    pub fn runs_over(&self, root: &str, most: usize, look_at: usize) -> Result<Vec<RunSummary>, LedgerError> {
+        let over = |event: &Event| matches!(event, Event::RunStarted { root: of, .. } if of == root);
+        let mut found = Vec::new();
+        for run in self.runs(look_at)? {
+            if found.len() == most {
+                break;
+            }
+            if self.opening(&run.id)?.first().is_some_and(over) {
+                found.push(run);
             }
         }
         Ok(found)

@@ -12,7 +12,7 @@ use crate::live::Live;
 use crate::paths::Home;
 use crate::report::pretty;
 use crate::terminal::{json, line};
-use crate::wiring::{self, Before, Host};
+use crate::wiring::{self, Before, Host, Person};
 use serde::Serialize;
 use std::io;
 use std::path::Path;
@@ -53,7 +53,7 @@ pub(super) fn call(args: &CallArgs, policy: Option<&Path>) -> Result<Exit, Troub
     let plugin = named(&shelf, &args.tool)?;
     let grant = wiring::grant(&args.permissions, defaults(&plugin, &args.tool));
     let id = wiring::new_run_id()?;
-    let host = Host::open(&home, shelf, wiring::capacity_of_call(), rules, Arc::new(|f| f()), None, Before::default())?;
+    let host = Host::open(&home, shelf, wiring::capacity_of_call(), rules, Person::alone(), None, Before::default())?;
     let who = host.dispatcher.start(id.clone(), root, grant, RunLimits::default());
     let live = Live::begin(&home, &id)?;
     let runtime = wiring::runtime()?;

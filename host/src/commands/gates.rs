@@ -6,32 +6,15 @@
 
 use super::{print_json, print_out, runs};
 use crate::cli::Output;
+use crate::decide::{Decided, Wanted};
 use crate::exit::{Exit, Trouble};
-use crate::gates::{now_ms, user};
-use crate::live::{self, GLANCE, Live};
+use crate::gates::user;
 use crate::paths::Home;
-use crate::report::record::{Gate, Record};
-use crate::report::timestamp;
-use crate::terminal::{clipped, line};
-use vespiary_kernel::event::{Event, RunStatus};
-use vespiary_kernel::gate::Decision;
-use vespiary_kernel::ids::{Digest, RunId};
-use vespiary_kernel::ports::Log as _;
-use vespiary_ledger::ledger::Ledger;
+use crate::terminal::clipped;
 use vespiary_ledger::reader::Reader;
 
 /// The longest note, bytes.
 const NOTE_BYTES_MAX: usize = 2_000;
-
-/// A decision as it was asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub(super) run: &'a RunId,
-    /// The beginning of a gate's digest; none where there is only one to decide.
-    pub(super) gate: Option<&'a str>,
-    pub(super) approved: bool,
-    pub(super) note: Option<&'a str>,
-}
 
 pub(super) fn decide(wanted: Wanted<'_>, output: Output) -> Result<Exit, Trouble> {
     if let Some(note) = wanted.note.filter(|note| note.len() > NOTE_BYTES_MAX) {
@@ -40,36 +23,14 @@ pub(super) fn decide(wanted: Wanted<'_>, output: Output) -> Result<Exit, Trouble
     }
     let home = Home::locate()?;
     let run = runs::find(&Reader::open(&home.ledger())?, wanted.run)?.id;
-    let gate = chosen(&record(&home, &run)?, wanted.gate)?;
-    let (approved, note) = (wanted.approved, wanted.note.map(str::to_owned));
-    let decision = Decision { approved, by: user(), note, at_ms: now_ms() };
-    let goes_on = loop {
-        match Live::take(&home, &run)? {
-            // Nobody drives the run, and nobody can begin to while this is held.
-            Some(_alone) => {
-                chosen(&record(&home, &run)?, Some(&gate.digest.to_string()))?;
-                append(&home, &run, &gate, &decision)?;
-                break false;
-            }
-            None => {
-                let lies_there = live::leave_decision(&home, &run, &gate.digest, &decision)?;
-                // One that was left in vain a moment ago is this very one.
-                if let Some(first) = lies_there.filter(|first| *first != decision) {
-                    return Err(decided(&gate, &first));
-                }
-                if taken_up(&home, &run, &gate, &decision)? {
-                    break true;
-                }
-            }
-        }
-    };
+    let Decided { gate, decision, goes_on } = crate::decide::decide(&home, Wanted { run: &run, ..wanted }, user())?;
     if output.json {
         print_json(&serde_json::json!({
-            "schema": "vespiary.gate/1", "run": run, "gate": gate.digest, "title": gate.title, "approved": approved,
+            "schema": "vespiary.gate/1", "run": run, "gate": gate.digest, "title": gate.title, "approved": decision.approved,
             "by": decision.by, "at": decision.at(), "note": decision.note, "goes_on": goes_on,
         }))?;
     } else {
-        let word = if approved { "approved" } else { "denied" };
+        let word = if decision.approved { "approved" } else { "denied" };
         let next = match goes_on {
             true => "the run goes on".to_owned(),
             false => format!("`vespiary runs resume {run}` goes on with it"),
@@ -77,124 +38,4 @@ pub(super) fn decide(wanted: Wanted<'_>, output: Output) -> Result<Exit, Trouble
         print_out(&format!("{word}: {} (gate {}); {next}", clipped(&gate.title, 200), gate.digest.short()))?;
     }
     Ok(Exit::Done)
-}
-
-fn record(home: &Home, run: &RunId) -> Result<Record, Trouble> {
-    Record::read(&Reader::open(&home.ledger())?, run)
-}
-
-/// The gate that a person can decide and means.
-fn chosen(record: &Record, prefix: Option<&str>) -> Result<Gate, Trouble> {
-    let what = || format!("no gate of {} can be decided", record.id);
-    let show = format!("`vespiary runs show {}` lists its gates", record.id);
-    if matches!(record.status, RunStatus::Completed | RunStatus::Degraded) {
-        let why = format!("the run has ended: {}", record.status.as_str());
-        return Err(Trouble::usage(what(), why, show));
-    }
-    if let Some(prefix) = prefix.filter(|p| p.len() < 4 || !p.bytes().all(|b| b.is_ascii_hexdigit())) {
-        let why = format!("{prefix:?} is not the beginning of a gate's digest: at least 4 hex digits");
-        return Err(Trouble::usage(what(), why, show));
-    }
-    let named = prefix.unwrap_or_default().to_ascii_lowercase();
-    let people = record.gates.iter().filter(|gate| gate.check.is_none());
-    let meant: Vec<&Gate> = people.filter(|gate| gate.digest.to_string().starts_with(&named)).collect();
-    let now = now_ms();
-    let open: Vec<&Gate> = meant.iter().copied().filter(|gate| gate.state(now) == "open").collect();
-    match (&open[..], &meant[..]) {
-        ([gate], _) => Ok((*gate).clone()),
-        ([], []) if prefix.is_some() => Err(Trouble::usage(what(), format!("none begins with {named}"), show)),
-        ([], []) => Err(Trouble::usage(what(), "it has opened none", show)),
-        // Which one was meant is clear, and it is too late.
-        ([], [.., gate]) => Err(match (&gate.decision, gate.expires_ms) {
-            (Some(first), _) => decided(gate, first),
-            (None, at) => {
-                let at = timestamp(at.unwrap_or_default().saturating_mul(1_000));
-                let why = format!("its time was over at {at}, and it counts as denied");
-                Trouble::usage(format!("{} cannot be decided any more", name(gate)), why, show)
-            }
-        }),
-        (several, _) => {
-            let list: Vec<_> = several.iter().map(|gate| name(gate)).collect();
-            let why = format!("{} are open: {}", several.len(), list.join("; "));
-            Err(Trouble::usage(what(), why, "name one by the beginning of its digest"))
-        }
-    }
-}
-
-fn name(gate: &Gate) -> String {
-    format!("{} {:?}", gate.digest.short(), clipped(&gate.title, 80))
-}
-
-fn decided(gate: &Gate, first: &Decision) -> Trouble {
-    let word = if first.approved { "approved" } else { "denied" };
-    let why = format!("{} {word} it at {}, and the first decision holds", line(&first.by), first.at());
-    Trouble::usage(format!("{} is decided already", name(gate)), why, "start another run to have it decided anew")
-}
-
-/// Add a decision to the record of a run that nobody drives.
-fn append(home: &Home, run: &RunId, gate: &Gate, decision: &Decision) -> Result<(), Trouble> {
-    let Decision { approved, by, note, at_ms } = decision.clone();
-    let ledger = Ledger::open(&home.ledger())?;
-    ledger.append(run, Event::GateDecided { gate: gate.digest, approved, by, note, at_ms })?;
-    ledger.close()?;
-    Ok(())
-}
-
-/// Wait until the process that drives the run has recorded the decision. False: it ended without.
-fn taken_up(home: &Home, run: &RunId, gate: &Gate, decision: &Decision) -> Result<bool, Trouble> {
-    loop {
-        // Asked before reading: whatever it wrote before its end is then read.
-        let live = live::is_live(home, run);
-        if let Some(first) = decision_on(&record(home, run)?, &gate.digest) {
-            return if first == *decision { Ok(true) } else { Err(decided(gate, &first)) };
-        }
-        if !live {
-            return Ok(false);
-        }
-        std::thread::sleep(GLANCE);
-    }
-}
-
-fn decision_on(record: &Record, gate: &Digest) -> Option<Decision> {
-    record.gates.iter().filter(|known| known.digest == *gate).find_map(|known| known.decision.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use vespiary_kernel::event::Payload;
-    use vespiary_kernel::json::Json;
-
-    fn opened(record: &mut Record, title: &str, expires_ms: Option<u64>, decision: Option<Decision>) -> Digest {
-        let digest = Digest::of(title.as_bytes());
-        let payload = Payload::Value(Json::null());
-        let gate = Gate { digest, title: title.into(), payload, expires_ms, check: None, decision };
-        record.gates.push(gate);
-        digest
-    }
-
-    #[test]
-    fn the_gate_that_is_meant_is_found_or_told_why_not() {
-        let mut record = Record::fold("r-1".parse().unwrap()).finish();
-        let why = |record: &Record, prefix: Option<&str>| chosen(record, prefix).unwrap_err().why;
-        assert!(why(&record, None).contains("opened none"));
-        let one = opened(&mut record, "one", None, None);
-        assert_eq!(chosen(&record, None).unwrap().digest, one);
-        let two = opened(&mut record, "two", Some(u64::MAX), None);
-        assert!(why(&record, None).contains("2 are open") && why(&record, None).contains("\"two\""));
-        assert_eq!(chosen(&record, Some(&two.to_string()[..6])).unwrap().digest, two);
-        for wrong in ["", "abc", "zzzz", &"0".repeat(65)] {
-            chosen(&record, Some(wrong)).unwrap_err();
-        }
-        record.gates.remove(0);
-        record.gates[0].expires_ms = Some(1_000);
-        assert!(why(&record, None).contains("over at 1970-01-01T00:00:01Z"), "{}", why(&record, None));
-        record.gates[0].decision = Some(Decision { approved: true, by: "ann\u{1b}".into(), note: None, at_ms: 0 });
-        let said = why(&record, None);
-        assert!(said.contains("approved it at 1970-01-01T00:00:00.000Z") && !said.contains('\u{1b}'), "{said}");
-        record.gates[0].check = Some("true".parse().unwrap());
-        assert!(why(&record, None).contains("opened none"), "what a program decides, no person does");
-        record.status = RunStatus::Completed;
-        assert!(why(&record, None).contains("has ended: completed"));
-    }
 }

@@ -8,6 +8,7 @@ mod call;
 mod check;
 mod doctor;
 mod gates;
+mod mcp;
 mod plan;
 mod plugin;
 mod policy;
@@ -19,6 +20,7 @@ mod told;
 mod workflows;
 
 use crate::cli::{AuditCommand, Cli, Command, Output, PluginCommand, PolicyCommand, RunsCommand};
+use crate::decide::Wanted;
 use crate::exit::{Exit, Trouble};
 use crate::terminal::{self, Style, plain};
 use clap::Parser as _;
@@ -64,11 +66,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Runs(RunsCommand::Watch { run, output }) => background::watch(&run, output),
         Command::Runs(RunsCommand::Stop { run, now, output }) => background::stop(&run, now, output),
         Command::Runs(RunsCommand::Approve { run, gate, note, output }) => {
-            let wanted = gates::Wanted { run: &run, gate: gate.as_deref(), approved: true, note: note.as_deref() };
+            let wanted = Wanted { run: &run, gate: gate.as_deref(), approved: true, note: note.as_deref() };
             gates::decide(wanted, output)
         }
         Command::Runs(RunsCommand::Deny { run, gate, note, output }) => {
-            let wanted = gates::Wanted { run: &run, gate: gate.as_deref(), approved: false, note: note.as_deref() };
+            let wanted = Wanted { run: &run, gate: gate.as_deref(), approved: false, note: note.as_deref() };
             gates::decide(wanted, output)
         }
         Command::Runs(RunsCommand::Export { run, out, output }) => audit::export(&run, &out, output),
@@ -83,6 +85,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Policy(PolicyCommand::Check { file, dir, output }) => policy::check(&file, &dir, named, output),
         Command::Policy(PolicyCommand::Show { dir, output }) => policy::show(&dir, named, output),
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, named),
+        Command::Mcp(args) => match args.command {
+            None => mcp::serve(&args.serve, named),
+            Some(never) => match never {},
+        },
         Command::Doctor(output) => doctor::doctor(named, output),
     };
     let exit = ended.unwrap_or_else(|trouble| {
@@ -120,6 +126,7 @@ impl Command {
                 | RunsCommand::Export { output, .. }
                 | RunsCommand::Apply { output, .. },
             ) => *output,
+            Self::Mcp(_) => Output { json: false },
             Self::Runs(RunsCommand::Resume(args)) => args.output,
             Self::Audit(AuditCommand::Verify { output, .. }) => *output,
             Self::Policy(PolicyCommand::Check { output, .. } | PolicyCommand::Show { output, .. }) => *output,

@@ -24,10 +24,12 @@ use crate::progress::{Calls, Display};
 use crate::report::write;
 use crate::report::{count, duration};
 use crate::terminal::line;
-use crate::wiring::{self, Before, Host};
+use crate::wiring::{self, Before, Host, Person};
 use crate::workflows::{Script, Shelves};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
@@ -50,14 +52,21 @@ use vespiary_kernel::script::ErrorKind;
 use vespiary_ledger::ledger::Ledger;
 use vespiary_ledger::recall::{LastTime, Spent};
 
+/// The longest file of arguments, bytes.
+const ARGS_BYTES_MAX: u64 = 16 << 20;
+
 /// Start the same command once more, to go on without this terminal.
 pub(super) fn detach(args: Vec<OsString>, output: Output) -> Result<Exit, Trouble> {
     let home = Home::locate()?;
     let id = wiring::new_run_id()?;
     let said = match detach::start(&home, &id, args)? {
         Detached::Started(said) => said,
-        // It has said why itself.
-        Detached::Ended(status) => return Ok(Exit::of_code(status.code())),
+        Detached::Ended(early) => {
+            // It has said why itself.
+            let _ = std::io::stdout().write_all(&early.out);
+            let _ = std::io::stderr().write_all(&early.err);
+            return Ok(Exit::of_code(early.status.code()));
+        }
     };
     if output.json {
         print_json(&serde_json::json!({
@@ -139,7 +148,8 @@ pub(super) fn run(
     });
     let settings = Json::of(&Started::with(args, policy))
         .map_err(|error| Trouble::failed("the run cannot be recorded", error, "name files by paths that are text"))?;
-    let host = Host::open(&home, shelf, capacity, rules, quietly, provider.map(Models::new), before)?;
+    let person = Person::AtTerminal(quietly);
+    let host = Host::open(&home, shelf, capacity, rules, person, provider.map(Models::new), before)?;
     if let Some(last) = &host.last
         && !plan
     {
@@ -359,9 +369,15 @@ async fn listen(stop: Stop, live: Arc<Live>) {
 fn script_args(args: &RunArgs) -> Result<Json, Trouble> {
     let mut members = Map::from_iter([("dir".to_owned(), Value::from("."))]);
     if let Some(text) = &args.args {
-        let given: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-            Trouble::usage("--args cannot be used", error, r#"give a JSON object, for example --args '{"depth": 2}'"#)
-        })?;
+        let wrong = |error: &dyn std::fmt::Display| {
+            let next = r#"give a JSON object, for example --args '{"depth": 2}', or @FILE"#;
+            Trouble::usage("--args cannot be used", error, next)
+        };
+        let text = match text.strip_prefix('@') {
+            Some(file) => Cow::Owned(disk::read_text(Path::new(file), ARGS_BYTES_MAX).map_err(|e| wrong(&e))?),
+            None => Cow::Borrowed(text.as_str()),
+        };
+        let given: Map<String, Value> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
         members.extend(given);
     }
     for pair in &args.arg {

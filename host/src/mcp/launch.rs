@@ -1,0 +1,200 @@
+//! Starts runs for clients. Each is a process of its own that outlives the server and the assistant, exactly as `vespiary run
+//! --detach` starts one; what it may do is what the person gave to the server, or less where the client says so.
+
+use crate::cli::Permissions;
+use crate::detach::{self, Detached};
+use crate::exit::{Exit, Trouble};
+use crate::live;
+use crate::models::ProviderSpec;
+use crate::paths::Home;
+use crate::terminal::plain;
+use crate::wiring;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use vespiary_kernel::capability::Capability;
+use vespiary_kernel::grant::Grant;
+use vespiary_kernel::ids::RunId;
+use vespiary_kernel::json::Json;
+
+/// Runs that clients may have under way at once.
+const RUNS_MAX: usize = 16;
+
+/// What every run is started with: the server's own flags.
+#[derive(Debug)]
+pub struct Launch {
+    /// `--policy`.
+    pub policy: Option<PathBuf>,
+    /// `--deny`, `--ask` and `--plugin`.
+    pub permissions: Permissions,
+    /// `--provider`.
+    pub provider: Option<ProviderSpec>,
+    /// The most agents.
+    pub agents: u32,
+    /// The most tokens.
+    pub tokens: Option<u64>,
+    /// The most millionths of a dollar.
+    pub usd_micros: Option<u64>,
+    /// The longest a run may start something new.
+    pub time: Option<Duration>,
+    /// Those under way.
+    pub started: Mutex<Vec<RunId>>,
+}
+
+/// A run as a client wants it.
+#[derive(Debug)]
+pub struct Order {
+    /// The script's name, for people.
+    pub title: String,
+    /// The script.
+    pub source: String,
+    /// Its arguments.
+    pub args: Json,
+    /// What it may do: part of what the server was given.
+    pub grant: Grant,
+    /// Lower limits than the server's.
+    pub agents: Option<u32>,
+    /// The same for tokens.
+    pub tokens: Option<u64>,
+    /// The same for millionths of a dollar.
+    pub usd_micros: Option<u64>,
+    /// The same for time.
+    pub time: Option<Duration>,
+}
+
+impl Launch {
+    /// Start a run over the project at `root`. Blocks until it is under way, or has said why it is not.
+    ///
+    /// # Errors
+    /// Too many are under way; or it could not begin, and says why.
+    pub fn start(&self, home: &Home, root: &Path, order: &Order) -> Result<RunId, Trouble> {
+        let id = wiring::new_run_id()?;
+        self.begin(home, &id)?;
+        let started = self.start_as(home, &id, root, order);
+        if started.is_err() {
+            self.started().retain(|run| *run != id);
+        }
+        started.map(|()| id)
+    }
+
+    /// Go on with a run that has ended. Blocks likewise.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn resume(&self, home: &Home, run: &RunId) -> Result<RunId, Trouble> {
+        let id = wiring::new_run_id()?;
+        self.begin(home, &id)?;
+        let out = live::leave_order(home, &id, None)?.out;
+        let mut args = self.program();
+        args.extend(["runs", "resume", run.as_str(), "--json", "--quiet", "--out"].map(OsString::from));
+        args.push(out.into());
+        let started = under_way(home, &id, args);
+        if started.is_err() {
+            self.started().retain(|run| *run != id);
+        }
+        started.map(|()| id)
+    }
+
+    fn start_as(&self, home: &Home, id: &RunId, root: &Path, order: &Order) -> Result<(), Trouble> {
+        let left = live::leave_order(home, id, Some(live::Order { title: &order.title, source: &order.source, args: &order.args }))?;
+        let mut args = self.program();
+        args.extend([OsString::from("run"), left.script.into(), "--dir".into(), root.into()]);
+        args.push("--args".into());
+        args.push(prefixed("@", &left.args));
+        args.extend([OsString::from("--out"), left.out.into(), "--json".into(), "--quiet".into(), "--only".into()]);
+        // The grant is what the server was given, or less: the process starts with exactly that.
+        let lists = [("--allow", Vec::from_iter(order.grant.iter())), ("--deny", self.permissions.deny.iter().collect())];
+        for (flag, list) in lists.into_iter().chain([("--ask", self.permissions.ask.iter().collect())]) {
+            args.extend(list.into_iter().flat_map(|held: &Capability| [flag.to_owned(), held.to_string()].map(OsString::from)));
+        }
+        for plugin in &self.permissions.plugin {
+            args.extend([OsString::from("--plugin"), std::path::absolute(plugin).unwrap_or_else(|_| plugin.clone()).into()]);
+        }
+        if let Some(provider) = &self.provider {
+            args.extend(["--provider".to_owned(), provider.absolute().to_string()].map(OsString::from));
+        }
+        let agents = order.agents.map_or(self.agents, |most| most.min(self.agents)).max(1);
+        args.extend(["--agents".to_owned(), agents.to_string()].map(OsString::from));
+        if let Some(tokens) = least(self.tokens, order.tokens) {
+            args.extend(["--tokens".to_owned(), tokens.to_string()].map(OsString::from));
+        }
+        if let Some(usd) = least(self.usd_micros, order.usd_micros) {
+            let dollars = format!("{}.{:06}", usd / 1_000_000, usd % 1_000_000);
+            args.extend(["--usd".to_owned(), dollars].map(OsString::from));
+        }
+        if let Some(time) = least(self.time, order.time) {
+            args.extend(["--time".to_owned(), format!("{}ms", time.as_millis())].map(OsString::from));
+        }
+        under_way(home, id, args)
+    }
+
+    /// The program's own name and what comes before its command.
+    fn program(&self) -> Vec<OsString> {
+        let mut args = vec![OsString::from("vespiary")];
+        if let Some(policy) = &self.policy {
+            let policy = std::path::absolute(policy).unwrap_or_else(|_| policy.clone());
+            args.extend([OsString::from("--policy"), policy.into()]);
+        }
+        args
+    }
+
+    /// Count `id` among those under way, if another may be.
+    fn begin(&self, home: &Home, id: &RunId) -> Result<(), Trouble> {
+        let mut started = self.started();
+        started.retain(|run| live::is_live(home, run));
+        if started.len() >= RUNS_MAX {
+            return Err(Trouble {
+                what: "no further run can be started".into(),
+                why: format!("{RUNS_MAX} that were started here are under way"),
+                next: "wait until one has ended, or stop one".into(),
+                exit: Exit::Denied,
+            });
+        }
+        started.push(id.clone());
+        Ok(())
+    }
+
+    fn started(&self) -> std::sync::MutexGuard<'_, Vec<RunId>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn under_way(home: &Home, id: &RunId, args: Vec<OsString>) -> Result<(), Trouble> {
+    match detach::start(home, id, args)? {
+        Detached::Started(_) => Ok(()),
+        Detached::Ended(early) => {
+            live::remove_order(home, id);
+            let said = String::from_utf8_lossy(&early.err);
+            Err(Trouble::usage("the run could not begin", plain(said.trim()), "correct what it names and start it again"))
+        }
+    }
+}
+
+fn prefixed(prefix: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(prefix);
+    text.push(path);
+    text
+}
+
+/// The lower of two limits.
+fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_lowers_a_limit_and_never_raises_it() {
+        assert_eq!(least(Some(5), Some(9)), Some(5));
+        assert_eq!(least(Some(5), Some(2)), Some(2));
+        assert_eq!(least(None, Some(2)), Some(2));
+        assert_eq!(least(Some(5), None), Some(5));
+        assert_eq!(least::<u64>(None, None), None);
+    }
+}

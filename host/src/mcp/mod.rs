@@ -1,0 +1,19 @@
+//! The MCP server: one more door to the dispatcher, for the assistant a person already has. A client's words become calls, runs
+//! and questions here; what may run is decided where it always is. Nothing that a client can send widens a grant, and what
+//! only a person may decide goes to the person: through the client where it can ask, and otherwise to a terminal.
+//!
+//! `nest` is what all clients share, `door` speaks the protocol with one of them, `visit` is a client's own run in the record.
+//! `offers` says which tools there are, `own` what the tools of the server itself take, `launch` starts runs, `account` tells
+//! of them, `shown` serves them as resources, `voice` carries questions and progress. `http` and `bearer` guard the network.
+
+pub mod account;
+pub mod bearer;
+pub mod door;
+pub mod http;
+pub mod launch;
+pub mod nest;
+pub mod offers;
+pub mod own;
+pub mod shown;
+pub mod visit;
+pub mod voice;

@@ -1,0 +1,197 @@
+//! What all clients of one server share: the dispatcher with everything behind it, the project, the grant, and what runs are
+//! started with. All authority here comes from the person who started the server; no client adds to it.
+
+use crate::exit::Trouble;
+use crate::mcp::launch::Launch;
+use crate::mcp::offers::Offers;
+use crate::mcp::own;
+use crate::mcp::visit::{Client, Visit};
+use crate::mcp::voice::{Ask, Ear};
+use crate::paths::Home;
+use crate::wiring::Host;
+use rmcp::model::CallToolResult;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+use tokio_util::task::AbortOnDropHandle;
+use vespiary_kernel::grant::Grant;
+use vespiary_kernel::ids::Digest;
+use vespiary_ledger::reader::Reader;
+
+/// Questions that may wait for an answer at the same time.
+const PARKED_MAX: usize = 256;
+
+/// Clients of the revision without sessions whose record is kept open, and for how long after their last call.
+const VISITS_MAX: usize = 1_000;
+const VISIT_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// One server.
+pub struct Nest {
+    home: Home,
+    root: PathBuf,
+    grant: Grant,
+    host: Host,
+    launch: Launch,
+    ask_time_max: Duration,
+    offers: OnceCell<Offers>,
+    parked: Mutex<HashMap<String, Parked>>,
+    visits: Mutex<HashMap<Client, (Instant, Arc<Visit>)>>,
+}
+
+impl std::fmt::Debug for Nest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nest").field("root", &self.root).field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
+/// Work that is under way for a client.
+#[derive(Debug)]
+pub struct Pending {
+    /// The work. Dropping it ends the cell.
+    pub work: AbortOnDropHandle<CallToolResult>,
+    /// What it has to say meanwhile.
+    pub ear: Ear,
+}
+
+/// Work that waits until the client comes back with a person's answer.
+#[derive(Debug)]
+pub struct Parked {
+    /// The work.
+    pub pending: Pending,
+    /// What was asked.
+    pub ask: Ask,
+    /// What the client had called; only the same call goes on with it.
+    pub call: Digest,
+}
+
+impl Nest {
+    /// A server for the project at `root`, to whose clients `grant` is given and no more.
+    pub fn new(home: Home, root: PathBuf, grant: Grant, host: Host, launch: Launch, ask_time_max: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            home,
+            root,
+            grant,
+            host,
+            launch,
+            ask_time_max,
+            offers: OnceCell::new(),
+            parked: Mutex::default(),
+            visits: Mutex::default(),
+        })
+    }
+
+    /// Where the ledger is.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The project.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the person granted to every client.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The dispatcher and what is behind it.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// What runs are started with.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// How long a question waits for a person.
+    pub fn ask_time_max(&self) -> Duration {
+        self.ask_time_max
+    }
+
+    /// The record, for reading.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn reader(&self) -> Result<Reader, Trouble> {
+        Ok(Reader::open(&self.home.ledger())?)
+    }
+
+    /// The tools of plugins. Gathered once, by whoever asks first.
+    pub async fn offers(&self) -> &Offers {
+        let gather = || async {
+            let Host { shelf, sandbox, dispatcher, .. } = &self.host;
+            let complain = |text: String| eprintln!("vespiary: {}", crate::terminal::line(&text));
+            Offers::gather(shelf, sandbox, dispatcher.policy(), &self.grant, &own::NAMES, &complain).await
+        };
+        self.offers.get_or_init(gather).await
+    }
+
+    /// The visit of a client that keeps no session.
+    pub fn visit_of(self: &Arc<Self>, client: &Client) -> Arc<Visit> {
+        let now = Instant::now();
+        let mut visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone: Vec<Arc<Visit>> = Vec::new();
+        if !visits.contains_key(client) {
+            let old: Vec<Client> = visits
+                .iter()
+                .filter(|(_, (last, _))| now.duration_since(*last) > VISIT_TIME_MAX)
+                .map(|(client, _)| client.clone())
+                .collect();
+            gone.extend(old.iter().filter_map(|client| visits.remove(client)).map(|(_, visit)| visit));
+            if visits.len() >= VISITS_MAX {
+                let oldest = visits.iter().min_by_key(|(_, (last, _))| *last).map(|(client, _)| client.clone());
+                gone.extend(oldest.and_then(|client| visits.remove(&client)).map(|(_, visit)| visit));
+            }
+        }
+        let (last, visit) = visits.entry(client.clone()).or_insert_with(|| (now, Arc::new(Visit::new(self))));
+        *last = now;
+        let visit = Arc::clone(visit);
+        drop(visits);
+        // Their records are ended here, outside of the lock.
+        drop(gone);
+        visit
+    }
+
+    /// Keep work until the answer comes, at most as long as the question may wait. Gives the word by which it is found again.
+    ///
+    /// # Errors
+    /// Too many questions wait.
+    pub fn park(self: &Arc<Self>, parked: Parked) -> Result<String, Parked> {
+        let mut word = [0u8; 18];
+        if getrandom::fill(&mut word).is_err() {
+            return Err(parked);
+        }
+        let word: String = word.iter().map(|byte| format!("{byte:02x}")).collect();
+        let wait = parked.ask.time_max;
+        {
+            let mut all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() >= PARKED_MAX {
+                return Err(parked);
+            }
+            all.insert(word.clone(), parked);
+        }
+        let (nest, mine) = (Arc::downgrade(self), word.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let late = nest.upgrade().and_then(|nest| nest.take_parked(&mine));
+            drop(late);
+        });
+        Ok(word)
+    }
+
+    /// The work that waits under `word`.
+    pub fn take_parked(&self, word: &str) -> Option<Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(word)
+    }
+
+    /// End what waits, and every record that is kept open. Called once, before the ledger is closed.
+    pub fn close(&self) {
+        let parked = std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
+        let visits = std::mem::take(&mut *self.visits.lock().unwrap_or_else(PoisonError::into_inner));
+        drop((parked, visits));
+    }
+}

@@ -1,0 +1,590 @@
+//! The tools of the server itself: what they are called, what they take, and what they do. They start runs, tell of them, and take
+//! gates to a person. Whatever they start holds what the server was given, or less.
+
+use crate::decide::{self, Wanted};
+use crate::exit::Trouble;
+use crate::gates;
+use crate::live;
+use crate::mcp::account::{self, Account};
+use crate::mcp::launch::Order;
+use crate::mcp::nest::Nest;
+use crate::mcp::offers::Offers;
+use crate::mcp::visit::Client;
+use crate::mcp::voice::Voice;
+use crate::workflows::{Shelves, is_name};
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use vespiary_fleet::drive::SCRIPT_BYTES_MAX;
+use vespiary_fleet::library::Library;
+use vespiary_kernel::capability::Capability;
+use vespiary_kernel::grant::Grant;
+use vespiary_kernel::ids::RunId;
+use vespiary_kernel::json::Json;
+use vespiary_kernel::policy::{Answer, Denial};
+
+/// Their names, which no plugin's tool is given.
+pub const NAMES: [&str; 6] = ["approve", "run_result", "run_status", "run_stop", "run_workflow", "spawn_subagents"];
+
+/// Tasks for one call.
+const TASKS_MAX: usize = 1_000;
+
+/// The script that gives tasks to agents.
+const SPAWN: &str = include_str!("spawn.js");
+
+/// One of them, with its arguments read.
+#[derive(Debug)]
+pub enum Own {
+    /// Decide a gate.
+    Approve(Approve),
+    /// What a run came to.
+    Result(Which),
+    /// How a run stands.
+    Status(Which),
+    /// End a run.
+    Stop(Stop),
+    /// Start a workflow.
+    Workflow(Box<Workflow>),
+    /// Give tasks to agents.
+    Spawn(Box<Spawn>),
+}
+
+/// A run by its id.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    run: RunId,
+}
+
+/// What `approve` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    run: RunId,
+    #[serde(default)]
+    gate: Option<String>,
+}
+
+/// What `run_stop` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    run: RunId,
+    #[serde(default)]
+    now: bool,
+}
+
+/// Lower limits for a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    agents: Option<u32>,
+    tokens: Option<u64>,
+    usd: Option<f64>,
+    seconds: Option<u64>,
+}
+
+/// What `run_workflow` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workflow {
+    #[serde(default)]
+    workflow: Option<String>,
+    #[serde(default)]
+    script: Option<String>,
+    #[serde(default)]
+    args: JsonObject,
+    #[serde(default)]
+    permissions: Option<Vec<Capability>>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+/// What `spawn_subagents` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spawn {
+    tasks: Vec<Task>,
+    #[serde(default)]
+    permissions: Option<Vec<Capability>>,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One task. Passed on to the script as it is; what it means there is checked there.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Task {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Vec<Capability>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<Value>,
+}
+
+/// What a tool of the server gives: an object, or why there is none.
+pub type Given = Result<Value, Trouble>;
+
+impl Own {
+    /// The tool of that name, given `arguments`. None: there is none.
+    pub fn read(name: &str, arguments: JsonObject) -> Option<Result<Self, Trouble>> {
+        fn of<T: DeserializeOwned>(name: &str, arguments: JsonObject) -> Result<T, Trouble> {
+            serde_json::from_value(Value::Object(arguments)).map_err(|error| {
+                Trouble::usage(format!("{name} cannot be called so"), error, "its input schema says what it takes")
+            })
+        }
+        Some(match name {
+            "approve" => of(name, arguments).map(Self::Approve),
+            "run_result" => of(name, arguments).map(Self::Result),
+            "run_status" => of(name, arguments).map(Self::Status),
+            "run_stop" => of(name, arguments).map(Self::Stop),
+            "run_workflow" => of(name, arguments).map(|read| Self::Workflow(Box::new(read))),
+            "spawn_subagents" => of(name, arguments).map(|read| Self::Spawn(Box::new(read))),
+            _ => return None,
+        })
+    }
+
+    /// The run it would start.
+    ///
+    /// # Errors
+    /// It asks for more than the server was given, or for what there is not.
+    pub fn order(&self, nest: &Nest) -> Result<Option<Order>, Trouble> {
+        match self {
+            Self::Workflow(asked) => asked.order(nest).map(Some),
+            Self::Spawn(asked) => asked.order(nest).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether whoever calls it waits for the run that it starts.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Spawn(asked) if asked.wait)
+    }
+
+    /// Do it. `started`: the run that was started for it.
+    ///
+    /// # Errors
+    /// What could not be done, and why.
+    pub async fn give(self, nest: Arc<Nest>, client: Client, started: Option<RunId>, voice: Voice) -> Given {
+        if let Some(run) = started {
+            if !self.waits() {
+                return told(&nest, &run, false).await;
+            }
+            let stop_unless_done = StopOnDrop { nest: Arc::clone(&nest), run: run.clone(), done: false };
+            account::wait(&nest, &run, &voice).await?;
+            stop_unless_done.disarm();
+            return told(&nest, &run, true).await;
+        }
+        match self {
+            Self::Status(Which { run }) => told(&nest, &run, false).await,
+            Self::Result(Which { run }) => told(&nest, &run, true).await,
+            Self::Stop(Stop { run, now }) => stop(&nest, run, now).await,
+            Self::Approve(asked) => asked.decide(nest, client, voice).await,
+            Self::Workflow(_) | Self::Spawn(_) => {
+                Err(Trouble::failed("nothing was started", "no run was ordered", "report this as a defect"))
+            }
+        }
+    }
+}
+
+/// Ends the run whose result nobody waits for any more.
+struct StopOnDrop {
+    nest: Arc<Nest>,
+    run: RunId,
+    done: bool,
+}
+
+impl StopOnDrop {
+    fn disarm(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if !self.done && live::is_live(self.nest.home(), &self.run) {
+            let _ = live::ask_to_stop(self.nest.home(), &self.run, true);
+        }
+    }
+}
+
+async fn told(nest: &Arc<Nest>, run: &RunId, result: bool) -> Given {
+    let (nest, run) = (Arc::clone(nest), run.clone());
+    blocking(move || {
+        // A run that has just been started may not be in the record yet.
+        while nest.reader()?.run(&run).is_err() && live::is_live(nest.home(), &run) {
+            std::thread::sleep(live::GLANCE / 10);
+        }
+        let reader = nest.reader()?;
+        let account = Account::read(&nest, &reader, &run)?;
+        if result { account.result(&reader) } else { Ok(account.status(&reader)) }
+    })
+    .await
+}
+
+/// End a run that was started over MCP.
+///
+/// # Errors
+/// A person started it, or it goes on no more.
+pub async fn stop(nest: &Arc<Nest>, run: RunId, now: bool) -> Given {
+    let nest = Arc::clone(nest);
+    blocking(move || {
+        let reader = nest.reader()?;
+        let account = Account::read(&nest, &reader, &run)?;
+        let driven = &account.record.id;
+        if !live::was_ordered(nest.home(), driven) {
+            let next = format!("a person stops it with `vespiary runs stop {driven}`");
+            return Err(Trouble::usage(format!("{run} is not yours to stop"), "a person started it", next));
+        }
+        if !account.live {
+            return Err(Trouble::usage(format!("{run} cannot be stopped"), "it goes on no more", "call run_result"));
+        }
+        live::ask_to_stop(nest.home(), driven, now)?;
+        let what = if now { "every cell ends; what is recorded is kept" } else { "agents that run may finish, no new one starts" };
+        Ok(json!({ "run": run, "asked": if now { "now" } else { "gently" }, "what": what }))
+    })
+    .await
+}
+
+/// Hand a person's decision to the run. `gate` is the gate's whole digest.
+///
+/// # Errors
+/// There is no such gate, or it is decided already.
+pub fn decided(nest: &Nest, run: &RunId, gate: &str, approved: bool, client: &Client) -> Given {
+    let account = Account::read(nest, &nest.reader()?, run)?;
+    let driven = account.record.id;
+    let by = format!("{}, asked through {}", gates::user(), client.name);
+    let decided = decide::decide(nest.home(), Wanted { run: &driven, gate: Some(gate), approved, note: None }, by)?;
+    let goes_on_as = match decided.goes_on {
+        true => driven,
+        false => nest.launch().resume(nest.home(), &driven)?,
+    };
+    Ok(json!({
+        "run": run, "gate": gate, "approved": approved, "by": decided.decision.by, "at": decided.decision.at(),
+        "goes_on_as": goes_on_as,
+    }))
+}
+
+impl Approve {
+    /// Take the gate to the person, and what they say to the run.
+    async fn decide(self, nest: Arc<Nest>, client: Client, voice: Voice) -> Given {
+        let Self { run, gate } = self;
+        let (looked, asked) = (Arc::clone(&nest), run.clone());
+        let (driven, matter, digest) = blocking(move || {
+            let reader = looked.reader()?;
+            let account = Account::read(&looked, &reader, &asked)?;
+            let gate = decide::chosen(&account.record, gate.as_deref())?;
+            Ok((account.record.id.clone(), account::matter(&reader, &gate)?, gate.digest.to_string()))
+        })
+        .await?;
+        let text = crate::approve::gate_question(&driven, &matter);
+        let approved = match voice.ask(text, "Approve exactly this", nest.ask_time_max()).await {
+            Answer::Yes => true,
+            Answer::No => false,
+            Answer::Nobody(why) => {
+                let next = format!("the person runs `vespiary runs approve {driven}` or `vespiary runs deny {driven}` at a terminal");
+                return Err(Trouble { exit: crate::exit::Exit::AwaitingGate, ..Trouble::usage("nobody has decided", why, next) });
+            }
+        };
+        blocking(move || decided(&nest, &run, &digest, approved, &client)).await
+    }
+}
+
+impl Workflow {
+    fn order(&self, nest: &Nest) -> Result<Order, Trouble> {
+        let wrong = |why: &str| {
+            let next = "give workflow (a name) or script (JavaScript that begins with `export const meta`)";
+            Trouble::usage("run_workflow cannot be called so", why, next)
+        };
+        let (title, source) = match (&self.workflow, &self.script) {
+            (Some(name), None) => {
+                let found = Library::find(&Shelves::of(nest.root(), nest.home()), name);
+                let found = found.map_err(|why| Trouble::usage("there is no such workflow", why, "give a script instead"))?;
+                (found.name, found.source)
+            }
+            (None, Some(script)) if script.len() as u64 > SCRIPT_BYTES_MAX => return Err(wrong("the script is too long")),
+            (None, Some(script)) => (title_of(script), script.clone()),
+            (Some(_), Some(_)) => return Err(wrong("it names a workflow and brings a script")),
+            (None, None) => return Err(wrong("it names no workflow and brings no script")),
+        };
+        order(nest, title, source, Value::Object(self.args.clone()), self.permissions.as_deref(), &self.limits)
+    }
+}
+
+/// The name that a script gives itself where that can be a file's, for people who read the record.
+fn title_of(script: &str) -> String {
+    let named = script.split_once("name:").map(|(_, rest)| rest.trim_start());
+    let quoted = named.and_then(|rest| rest.split(['\'', '"', '`']).nth(1));
+    quoted.filter(|name| is_name(name)).unwrap_or("script").to_owned()
+}
+
+impl Spawn {
+    fn order(&self, nest: &Nest) -> Result<Order, Trouble> {
+        if !(1..=TASKS_MAX).contains(&self.tasks.len()) {
+            let why = format!("it has {} tasks", self.tasks.len());
+            return Err(Trouble::usage("spawn_subagents cannot be called so", why, format!("give 1 to {TASKS_MAX}")));
+        }
+        if let Some(at) = self.tasks.iter().position(|task| task.prompt.is_none() && task.agent.is_none()) {
+            let why = format!("task {at} has neither a prompt nor an agent type");
+            return Err(Trouble::usage("spawn_subagents cannot be called so", why, "give each task at least one"));
+        }
+        let args = json!({ "tasks": self.tasks });
+        order(nest, "spawn_subagents".into(), SPAWN.into(), args, self.permissions.as_deref(), &self.limits)
+    }
+}
+
+fn order(
+    nest: &Nest,
+    title: String,
+    source: String,
+    args: Value,
+    permissions: Option<&[Capability]>,
+    limits: &Limits,
+) -> Result<Order, Trouble> {
+    let grant = narrowed(nest.grant(), permissions).map_err(|denial| Trouble {
+        exit: crate::exit::Exit::Denied,
+        ..Trouble::usage("the run would hold more than this server was given", denial, ONLY_A_PERSON)
+    })?;
+    let bad = |error: &dyn std::fmt::Display| Trouble::usage("the run cannot be started", error, "correct the arguments");
+    let usd_micros = match limits.usd {
+        Some(usd) if !usd.is_finite() || usd < 0.0 => return Err(bad(&format!("limits.usd is {usd}"))),
+        // A float to an integer saturates.
+        usd => usd.map(|usd| (usd * 1e6).floor() as u64),
+    };
+    Ok(Order {
+        title,
+        source,
+        args: Json::of(&args).map_err(|error| bad(&error))?,
+        grant,
+        agents: limits.agents,
+        tokens: limits.tokens,
+        usd_micros,
+        time: limits.seconds.map(Duration::from_secs),
+    })
+}
+
+/// Who can grant more.
+pub const ONLY_A_PERSON: &str = "ask for less; only the person who started this server can grant it more, with --allow where it is started";
+
+/// The grant of a run that is to hold `permissions` and no other directory, host or program. Its tools, models and agents are the
+/// server's unless it names some.
+fn narrowed(held: &Grant, permissions: Option<&[Capability]>) -> Result<Grant, Denial> {
+    let Some(permissions) = permissions else { return Ok(held.clone()) };
+    let kind = |capability: &Capability| match capability {
+        Capability::Tool(_) => Some(0),
+        Capability::Model(_) => Some(1),
+        Capability::Spawn(_) => Some(2),
+        _ => None,
+    };
+    let named: Vec<_> = permissions.iter().filter_map(kind).collect();
+    let inherited = held.iter().filter(|held| kind(held).is_some_and(|kind| !named.contains(&kind)));
+    let wanted: Vec<Capability> = permissions.iter().chain(inherited).cloned().collect();
+    held.attenuate(&wanted)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|died| Trouble::failed("the server failed", died, "call again, and report it"))?
+}
+
+/// What clients are told of them.
+pub fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
+    let run = json!({ "type": "string", "description": "the run's id" });
+    let permissions = json!({
+        "type": "array", "items": { "type": "string" },
+        "description": "capabilities the run shall hold in place of the server's directories, hosts and programs, for example [\"read:src\"]; never more than the server holds"
+    });
+    let limits = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "agents": { "type": "integer", "minimum": 1, "description": "the most agents ever" },
+            "tokens": { "type": "integer", "minimum": 0 }, "usd": { "type": "number", "minimum": 0 },
+            "seconds": { "type": "integer", "minimum": 1, "description": "nothing new starts after it" }
+        },
+        "description": "lower limits than the server's"
+    });
+    let known = Shelves::of(nest.root(), nest.home()).known();
+    let names: Vec<_> = known.iter().take(50).map(|known| known.name.as_str()).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let agents: Vec<_> = offers.agents.iter().map(|(name, what)| format!("{name} ({what})")).collect();
+    let agents = if agents.is_empty() { "none".to_owned() } else { agents.join("; ") };
+    vec![
+        tool(
+            "approve",
+            "Take a gate to the person",
+            "Asks the person to decide a gate that a run waits at, through this client, and hands their decision to the run. The decision is theirs: nothing in the arguments decides.".into(),
+            json!({ "run": run, "gate": { "type": "string", "description": "the beginning of the gate's digest; not needed where one is open" } }),
+            &["run"],
+            (&["approved", "by", "goes_on_as"], [false, true, false]),
+        ),
+        tool(
+            "run_result",
+            "What a run came to",
+            "What a run came to so far or in the end: its value, failed agents, changes, and the resources that hold its report.".into(),
+            json!({ "run": run }),
+            &["run"],
+            (&["run", "status", "value"], [true, false, true]),
+        ),
+        tool(
+            "run_status",
+            "How a run stands",
+            "How a run stands: status, phase, agents, cost, and the gates that wait for a person.".into(),
+            json!({ "run": run }),
+            &["run"],
+            (&["run", "status"], [true, false, true]),
+        ),
+        tool(
+            "run_stop",
+            "Stop a run",
+            "Stops a run that was started over MCP. Gently: agents that run may finish. What is recorded is kept.".into(),
+            json!({ "run": run, "now": { "type": "boolean", "description": "end every cell at once", "default": false } }),
+            &["run"],
+            (&["run", "asked"], [false, true, true]),
+        ),
+        tool(
+            "run_workflow",
+            "Start a workflow",
+            format!(
+                "Starts a workflow script as a recorded run of its own and gives the run's id at once; run_status and run_result tell of it. A script is JavaScript: `export const meta = {{ name, description }}`, then calls of agent(prompt, {{ agentType, context, schema, allow }}), parallel(), pipeline(), tool(name, args), phase(), gate(), and a return. Workflows known by name: {names}. Agent types: {agents}."
+            ),
+            json!({
+                "workflow": { "type": "string", "description": "the name of a workflow of this project" },
+                "script": { "type": "string", "description": "or the script itself" },
+                "args": { "type": "object", "description": "the script's `args`; `dir` is '.' unless given" },
+                "permissions": permissions, "limits": limits
+            }),
+            &[],
+            (&["run", "status"], [false, false, false]),
+        ),
+        tool(
+            "spawn_subagents",
+            "Give tasks to subagents",
+            format!(
+                "Gives each task to a subagent in sealed cells and returns a result object for every one, in order: status (ok, failed, stopped, refused), value, cause, message, usage. One that fails costs only itself. Agent types: {agents}. A task without `agent` is for a model, where the server was started with a provider."
+            ),
+            json!({
+                "tasks": {
+                    "type": "array", "minItems": 1, "maxItems": TASKS_MAX,
+                    "items": {
+                        "type": "object", "additionalProperties": false,
+                        "properties": {
+                            "prompt": { "type": "string", "description": "what to do; an agent type may need none" },
+                            "agent": { "type": "string", "description": "the agent type" },
+                            "directory": { "type": "string", "description": "all that it may read, relative to the project" },
+                            "permissions": { "type": "array", "items": { "type": "string" }, "description": "all that it may hold beside its tools" },
+                            "context": { "description": "what to do it to, as the agent type takes it" },
+                            "schema": { "type": "object", "description": "the JSON Schema of the answer" },
+                            "label": { "type": "string" }, "model": { "type": "string" },
+                            "isolation": { "type": "string", "enum": ["worktree"] },
+                            "timeout": { "type": "integer", "minimum": 1, "description": "milliseconds" },
+                            "retry": { "type": "integer", "minimum": 0, "maximum": 5 }
+                        }
+                    }
+                },
+                "permissions": permissions, "limits": limits,
+                "wait": { "type": "boolean", "default": true, "description": "false: give the run's id at once" }
+            }),
+            &["tasks"],
+            (&["run", "status"], [false, false, false]),
+        ),
+    ]
+}
+
+/// One of them: its arguments, those that it must be given, what its answer always has, and whether it changes nothing, can
+/// destroy, and is the same twice.
+fn tool(
+    name: &'static str,
+    title: &str,
+    description: String,
+    properties: Value,
+    required: &[&str],
+    (always, [read_only, destructive, idempotent]): (&[&str], [bool; 3]),
+) -> Tool {
+    let object = |value: Value| match value {
+        Value::Object(object) => Arc::new(object),
+        _ => Arc::default(),
+    };
+    let input = json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+    let output = json!({ "type": "object", "required": always });
+    let annotations = ToolAnnotations::with_title(title)
+        .read_only(read_only)
+        .destructive(destructive)
+        .idempotent(idempotent)
+        .open_world(false);
+    Tool::new(name, description, object(input))
+        .with_title(title)
+        .with_raw_output_schema(object(output))
+        .with_annotations(annotations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(texts: &[&str]) -> Vec<Capability> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_a_client_asks_for_only_narrows() {
+        let held = Grant::of_run(caps(&["read:.", "write:out", "tool:*", "spawn:100"]));
+        assert_eq!(narrowed(&held, None).unwrap(), held);
+        let less = narrowed(&held, Some(&caps(&["read:src"]))).unwrap();
+        assert_eq!(less.to_string(), "read:src, spawn:100, tool:*");
+        let less = narrowed(&held, Some(&caps(&["read:src", "tool:files.*", "spawn:3"]))).unwrap();
+        assert_eq!(less.to_string(), "read:src, spawn:3, tool:files.*");
+        for more in [&["read:/etc"][..], &["write:."], &["net:*"], &["spawn:101"], &["exec:sh"], &["mcp:*"], &["env:HOME"]] {
+            let denial = narrowed(&held, Some(&caps(more))).unwrap_err();
+            assert!(denial.needed.contains(more[0]), "{denial}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_mean_nothing_are_refused() {
+        let read = |name: &str, text: &str| Own::read(name, serde_json::from_str(text).unwrap());
+        assert!(read("no_such_tool", "{}").is_none());
+        for (name, text) in [
+            ("run_status", "{}"),
+            ("run_status", r#"{"run":"../x"}"#),
+            ("approve", r#"{"run":"r-1","approved":true}"#),
+            ("spawn_subagents", r#"{"tasks":[{"prompt":"p","allow":["read:/"]}]}"#),
+            ("run_workflow", r#"{"script":"x","apply":true}"#),
+        ] {
+            assert!(read(name, text).unwrap().is_err(), "{name} {text}");
+        }
+        assert!(read("approve", r#"{"run":"r-1"}"#).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_script_is_called_what_it_calls_itself_where_that_can_be_a_name() {
+        assert_eq!(title_of("export const meta = { name: 'tidy-up', description: 'x' }"), "tidy-up");
+        assert_eq!(title_of("export const meta = { name: '../../x' }"), "script");
+        assert_eq!(title_of(""), "script");
+    }
+}
