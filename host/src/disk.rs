@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The content of a file of at most `bytes_max` bytes. A longer one is an error, also where it grows or is a device.
@@ -44,6 +45,21 @@ pub fn files_with(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
     paths.sort();
     paths
+}
+
+/// How a file looks from outside: which it is, how long, and when it was last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    inode: (u64, u64),
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+/// Look at the file at `path`; none where there is none.
+pub fn look(path: &Path) -> Option<Look> {
+    let found = fs::metadata(path).ok()?;
+    let (inode, changed) = ((found.dev(), found.ino()), (found.ctime(), found.ctime_nsec()));
+    Some(Look { inode, bytes: found.len(), changed })
 }
 
 /// Remove a directory if there is nothing in it.

@@ -2,6 +2,7 @@
 
 use crate::approve::{AtTerminal, Quietly};
 use crate::catalog::Shelf;
+use crate::catalog::renew::Renewable;
 use crate::cli::Permissions;
 use crate::disk;
 use crate::entries;
@@ -48,8 +49,10 @@ pub struct Host {
     pub dispatcher: Arc<Dispatcher>,
     /// The record.
     pub ledger: Arc<Ledger>,
-    /// What can be called.
+    /// What could be called when it was opened.
     pub shelf: Arc<Shelf>,
+    /// What can be called now.
+    pub catalog: Arc<Renewable>,
     /// The cells.
     pub sandbox: Arc<Sandbox>,
     /// Where a person is asked.
@@ -129,7 +132,8 @@ impl Host {
         let shelf = Arc::new(shelf);
         let limits = rules.policy.host(HostLimits { cells_memory_bytes: memory_for_cells(), ..HostLimits::default() });
         let at = under(at, &limits);
-        let config = sandbox_config(home, &shelf, at, &limits).with_egress(egress(&rules, &limits)?);
+        let catalog = Arc::new(Renewable::new(Arc::clone(&shelf)));
+        let config = sandbox_config(home, Arc::clone(&catalog) as _, at, &limits).with_egress(egress(&rules, &limits)?);
         let config = SandboxConfig { worktree_dir: Some(home.worktrees()), ..config };
         let sandbox = Arc::new(Sandbox::new(config)?);
         if let Some(refused) = sandbox.cache_refused() {
@@ -143,7 +147,6 @@ impl Host {
         let terminal = Arc::new(AtTerminal::new(quietly, rules.ask_time_max));
         let (recall, spent, last) = before.recall(&ledger)?;
         let runners = Runners::new(Arc::clone(&sandbox), programs(), models);
-        let catalog = Arc::clone(&shelf) as Arc<dyn Catalog>;
         let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
             None => {
                 let asks = elsewhere.unwrap_or_else(|| Arc::clone(&terminal) as _);
@@ -151,8 +154,8 @@ impl Host {
             }
             Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
         };
-        let dispatcher = Dispatcher::recalling(log, catalog, rules.policy, Pool::new(at), runner, approver, recall);
-        Ok(Self { dispatcher, ledger, shelf, sandbox, terminal, capacity: at, spent, last })
+        let dispatcher = Dispatcher::recalling(log, Arc::clone(&catalog) as _, rules.policy, Pool::new(at), runner, approver, recall);
+        Ok(Self { dispatcher, ledger, shelf, catalog, sandbox, terminal, capacity: at, spent, last })
     }
 }
 
@@ -166,11 +169,10 @@ fn raise_descriptor_limit() {
 
 /// Cells only, for looking at plugins: no ledger is opened, and nothing can be called.
 pub fn sandbox(home: &Home, shelf: &Arc<Shelf>, at: Capacity) -> Result<Sandbox, Trouble> {
-    Ok(Sandbox::new(sandbox_config(home, shelf, at, &HostLimits::default()))?)
+    Ok(Sandbox::new(sandbox_config(home, Arc::clone(shelf) as _, at, &HostLimits::default()))?)
 }
 
-fn sandbox_config(home: &Home, shelf: &Arc<Shelf>, at: Capacity, limits: &HostLimits) -> SandboxConfig {
-    let components = Arc::clone(shelf) as Arc<dyn Catalog>;
+fn sandbox_config(home: &Home, components: Arc<dyn Catalog>, at: Capacity, limits: &HostLimits) -> SandboxConfig {
     let config = SandboxConfig::new(at, components).with(limits);
     let (cache_dir, compiler) = (Some(home.cache().to_owned()), entries::program());
     SandboxConfig { cache_dir, compiler, variables: variables(), ..config }

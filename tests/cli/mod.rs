@@ -8,6 +8,7 @@ mod bundle;
 mod check;
 mod gates;
 mod json;
+mod mcp;
 mod models;
 mod nested;
 // A released program looks for the administrator's policy in one place only, which is no test's to write.

@@ -4,6 +4,7 @@
 pub mod bundled;
 pub mod local;
 mod program;
+pub mod renew;
 
 use crate::exit::Trouble;
 use std::borrow::Cow;

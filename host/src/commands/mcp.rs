@@ -58,11 +58,13 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let served = runtime.block_on(async {
         let stop = CancellationToken::new();
         let listening = tokio::spawn(until_told(stop.clone()));
+        let keeping_up = tokio::spawn(Arc::clone(&nest).keep_up());
         let served = match args.http.http {
             Some(_) => over_http(&args.http, &home, &nest, stop).await,
             None => over_stdio(&nest, stop).await,
         };
         listening.abort();
+        keeping_up.abort();
         nest.close();
         served
     });

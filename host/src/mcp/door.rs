@@ -18,14 +18,14 @@ use rmcp::model::{
     ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, GetTaskParams, GetTaskResult,
     Implementation, InputRequest, InputRequiredResult, InputRequests, InputResponses, JsonObject, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, Task, TaskPayload,
-    TaskStatus, Tool, UpdateTaskParams,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    Task, TaskPayload, TaskStatus, Tool, UpdateTaskParams,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
 use rmcp::ServerHandler;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -59,6 +59,8 @@ pub struct Door {
     nest: Arc<Nest>,
     visit: Visit,
     over_http: bool,
+    /// Tells the client that its tools have changed; ends with the door.
+    announcing: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// Who sent a request, as the token it came with says. Put there by whoever checked the token.
@@ -68,7 +70,7 @@ pub struct Subject(pub String);
 impl Door {
     /// A door for a client that has just come.
     pub fn new(nest: Arc<Nest>, over_http: bool) -> Self {
-        Self { visit: Visit::new(&nest), nest, over_http }
+        Self { visit: Visit::new(&nest), nest, over_http, announcing: Mutex::default() }
     }
 
     /// Where the calls of this request are recorded.
@@ -88,7 +90,7 @@ impl Door {
         arguments: JsonObject,
         context: &RequestContext<RoleServer>,
     ) -> Result<Begun, ErrorData> {
-        if let Some(offer) = self.nest.offers().await.find(name) {
+        if let Some(offer) = self.nest.offers().await.get().and_then(|offers| offers.find(name)) {
             let begun = self.stay(context).map(|(_, stay)| call(&self.nest, offer.clone(), stay, arguments));
             return Ok(begun.map_or_else(|trouble| Begun::Done(failed(&trouble)), Begun::Pending));
         }
@@ -299,14 +301,44 @@ impl ServerHandler for Door {
             ))
     }
 
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let (mut changes, peer) = (self.nest.changes(), context.peer);
+        let announcing = tokio::spawn(async move {
+            while changes.changed().await.is_ok() && peer.notify_tool_list_changed().await.is_ok() {}
+        });
+        let mut slot = self.announcing.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(AbortOnDropHandle::new(announcing));
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut changes = self.nest.changes();
+        loop {
+            tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                changed = changes.changed() => {
+                    if changed.is_err() || context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let offers = self.nest.offers().await;
-        let mut all: Vec<Tool> = offers.iter().map(|offer| offer.tool.clone()).collect();
-        all.extend(own::tools(&self.nest, offers));
+        let gathered = self.nest.offers().await;
+        let mut all: Vec<Tool> = Vec::new();
+        if let Some(offers) = gathered.get() {
+            all.extend(offers.iter().map(|offer| offer.tool.clone()));
+            all.extend(own::tools(&self.nest, offers));
+        }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let (tools, next) = page(all, |tool| tool.name.to_string(), request)?;
         let mut result = ListToolsResult::with_all_items(tools);
@@ -467,7 +499,8 @@ fn failed(trouble: &Trouble) -> CallToolResult {
 }
 
 fn failed_in_words(text: &str, about: JsonObject) -> CallToolResult {
-    let mut result = CallToolResult::error(vec![ContentBlock::text(clipped(&plain(text), ERROR_CHARS_MAX))]);
+    let text: String = plain(text).chars().take(ERROR_CHARS_MAX).collect();
+    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
     result.meta = (!about.is_empty()).then_some(MetaObject(about));
     result
 }

@@ -1,6 +1,7 @@
 //! What all clients of one server share: the dispatcher with everything behind it, the project, the grant, and what runs are
 //! started with. All authority here comes from the person who started the server; no client adds to it.
 
+use crate::catalog::renew::Look;
 use crate::exit::Trouble;
 use crate::mcp::launch::Launch;
 use crate::mcp::offers::Offers;
@@ -14,11 +15,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::task::AbortOnDropHandle;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::Digest;
 use vespiary_ledger::reader::Reader;
+
+/// How often plugins' files are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Questions that may wait for an answer at the same time.
 const PARKED_MAX: usize = 256;
@@ -35,7 +39,8 @@ pub struct Nest {
     host: Host,
     launch: Launch,
     ask_time_max: Duration,
-    offers: OnceCell<Offers>,
+    offers: Mutex<Arc<OnceCell<Offers>>>,
+    changes: watch::Sender<u64>,
     parked: Mutex<HashMap<String, Parked>>,
     visits: Mutex<HashMap<Client, (Instant, Arc<Visit>)>>,
 }
@@ -66,6 +71,10 @@ pub struct Parked {
     pub call: Digest,
 }
 
+fn complain(text: String) {
+    eprintln!("vespiary: {}", crate::terminal::line(&text));
+}
+
 impl Nest {
     /// A server for the project at `root`, to whose clients `grant` is given and no more.
     pub fn new(home: Home, root: PathBuf, grant: Grant, host: Host, launch: Launch, ask_time_max: Duration) -> Arc<Self> {
@@ -76,7 +85,8 @@ impl Nest {
             host,
             launch,
             ask_time_max,
-            offers: OnceCell::new(),
+            offers: Mutex::default(),
+            changes: watch::Sender::new(0),
             parked: Mutex::default(),
             visits: Mutex::default(),
         })
@@ -120,14 +130,51 @@ impl Nest {
         Ok(Reader::open(&self.home.ledger())?)
     }
 
-    /// The tools of plugins. Gathered once, by whoever asks first.
-    pub async fn offers(&self) -> &Offers {
+    /// The tools of plugins. Gathered once, by whoever asks first, until a plugin changes.
+    pub async fn offers(&self) -> Arc<OnceCell<Offers>> {
+        let offers = Arc::clone(&self.offers.lock().unwrap_or_else(PoisonError::into_inner));
         let gather = || async {
-            let Host { shelf, sandbox, dispatcher, .. } = &self.host;
-            let complain = |text: String| eprintln!("vespiary: {}", crate::terminal::line(&text));
-            Offers::gather(shelf, sandbox, dispatcher.policy(), &self.grant, &own::NAMES, &complain).await
+            let Host { catalog, sandbox, dispatcher, .. } = &self.host;
+            let shelf = catalog.now();
+            Offers::gather(&shelf, sandbox, dispatcher.policy(), &self.grant, &own::NAMES, &complain).await
         };
-        self.offers.get_or_init(gather).await
+        offers.get_or_init(gather).await;
+        offers
+    }
+
+    /// Counts how often what is offered has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Look at the plugins' files for ever, and take up what changes.
+    pub async fn keep_up(self: Arc<Self>) {
+        let paths = self.launch.permissions.plugin.clone();
+        if paths.is_empty() {
+            return;
+        }
+        let mut before = Look::at(&paths);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = Look::at(&paths);
+            if now == before {
+                continue;
+            }
+            // Whoever writes may not be done.
+            tokio::time::sleep(LOOK_EVERY).await;
+            before = Look::at(&paths);
+            let policy = self.host.dispatcher.policy();
+            match self.host.catalog.renew(&paths, |plugin| policy.refuses(plugin).map(|denial| denial.to_string())) {
+                Ok((changed, complaints)) => {
+                    complaints.into_iter().for_each(complain);
+                    if changed {
+                        *self.offers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+                        self.changes.send_modify(|count| *count += 1);
+                    }
+                }
+                Err(trouble) => complain(trouble.to_string()),
+            }
+        }
     }
 
     /// The visit of a client that keeps no session.

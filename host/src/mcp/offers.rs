@@ -2,6 +2,7 @@
 //! takes. What a plugin says of itself is passed on as it was checked; a hint permits nothing.
 
 use crate::catalog::Shelf;
+use crate::terminal::clipped;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ use vespiary_sandbox::describe::{Description, ToolDescription};
 
 /// Tools in one page of a list.
 pub const PAGE: usize = 100;
+
+/// How much of the schema of an agent's context is told, characters.
+const CONTEXT_CHARS_MAX: usize = 2_000;
 
 /// The member that holds a value that is no object: structured content is one.
 pub const VALUE: &str = "value";
@@ -39,8 +43,8 @@ pub struct Offer {
 #[derive(Debug, Default)]
 pub struct Offers {
     by_name: BTreeMap<String, Offer>,
-    /// Agent plugins that can be started, with what they do.
-    pub agents: Vec<(String, String)>,
+    /// Agent plugins that can be started: what each does, and takes as context.
+    pub agents: Vec<String>,
 }
 
 impl Offers {
@@ -71,7 +75,10 @@ impl Offers {
                         offers.put(offer(plugin, tool, granted), taken);
                     }
                 }
-                Ok(Description::Agent(agent)) => offers.agents.push((plugin.name.to_string(), agent.summary)),
+                Ok(Description::Agent(agent)) => {
+                    let context = clipped(agent.context_schema.as_str(), CONTEXT_CHARS_MAX);
+                    offers.agents.push(format!("{}: {} Its context: {context}", plugin.name, agent.summary));
+                }
                 Ok(Description::Engine) => {}
                 Err(failure) => complain(format!("the plugin {} offers nothing: {failure}", plugin.name)),
             }
@@ -150,7 +157,27 @@ fn title(tool: &ToolName) -> String {
 }
 
 fn object(schema: &Json) -> JsonObject {
-    schema.read().unwrap_or_default()
+    let mut schema = Value::Object(schema.read().unwrap_or_default());
+    plain_formats(&mut schema);
+    match schema {
+        Value::Object(schema) => schema,
+        _ => JsonObject::new(),
+    }
+}
+
+/// Leave out the formats that only Rust knows: clients warn of each.
+fn plain_formats(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let is_number = |format: &str| format.starts_with("uint") || format.starts_with("int") || format == "double";
+            if members.get("format").and_then(Value::as_str).is_some_and(is_number) {
+                members.remove("format");
+            }
+            members.values_mut().for_each(plain_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain_formats),
+        _ => {}
+    }
 }
 
 fn input_schema_of(mut schema: JsonObject) -> JsonObject {

@@ -432,8 +432,7 @@ pub fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
     let known = Shelves::of(nest.root(), nest.home()).known();
     let names: Vec<_> = known.iter().take(50).map(|known| known.name.as_str()).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let agents: Vec<_> = offers.agents.iter().map(|(name, what)| format!("{name} ({what})")).collect();
-    let agents = if agents.is_empty() { "none".to_owned() } else { agents.join("; ") };
+    let agents = if offers.agents.is_empty() { "none".to_owned() } else { format!("\n- {}", offers.agents.join("\n- ")) };
     vec![
         tool(
             "approve",
@@ -471,7 +470,7 @@ pub fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
             "run_workflow",
             "Start a workflow",
             format!(
-                "Starts a workflow script as a recorded run of its own and gives the run's id at once; run_status and run_result tell of it. A script is JavaScript: `export const meta = {{ name, description }}`, then calls of agent(prompt, {{ agentType, context, schema, allow }}), parallel(), pipeline(), tool(name, args), phase(), gate(), and a return. Workflows known by name: {names}. Agent types: {agents}."
+                "Starts a workflow script as a recorded run of its own and gives the run's id at once; run_status and run_result tell of it. A script is JavaScript: `export const meta = {{ name, description }}`, then calls of agent(prompt, {{ agentType, context, schema, allow }}), parallel(), pipeline(), tool(name, args), phase(), gate(), and a return. Workflows known by name: {names}. Agent types: {agents}"
             ),
             json!({
                 "workflow": { "type": "string", "description": "the name of a workflow of this project" },
@@ -486,7 +485,7 @@ pub fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
             "spawn_subagents",
             "Give tasks to subagents",
             format!(
-                "Gives each task to a subagent in sealed cells and returns a result object for every one, in order: status (ok, failed, stopped, refused), value, cause, message, usage. One that fails costs only itself. Agent types: {agents}. A task without `agent` is for a model, where the server was started with a provider."
+                "Gives each task to a subagent in sealed cells and returns a result object for every one, in order: status (ok, failed, stopped, refused), value, cause, message, usage. One that fails costs only itself. A task without `agent` is for a model, where the server was started with a provider. Agent types: {agents}"
             ),
             json!({
                 "tasks": {

@@ -15,4 +15,13 @@ function options(task) {
   return chosen
 }
 
-return { results: await parallel(args.tasks.map((task) => () => agentResult(task.prompt ?? `Do what ${task.agent} does.`, options(task)))) }
+async function result(task) {
+  try {
+    return await agentResult(task.prompt ?? `Do what ${task.agent} does.`, options(task))
+  } catch (error) {
+    // A task that cannot begin costs only itself, like one that fails.
+    return { status: 'refused', cause: error.code ?? 'invalid-arguments', message: String(error.message ?? error) }
+  }
+}
+
+return { results: await parallel(args.tasks.map((task) => () => result(task))) }

@@ -1,0 +1,273 @@
+//! Over HTTP.
+
+use super::super::Running;
+use super::*;
+use reqwest::{Client as Http, StatusCode, header};
+use rustix::process::Signal;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A server that listens, ended when the test is.
+struct Server {
+    running: Option<Running>,
+    url: String,
+}
+
+impl Server {
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let all = [&["mcp", "--http", "127.0.0.1:0"], args].concat();
+        let mut command = place.command_for_signals(&all);
+        command.env("VESPIARY_MCP_TOKEN", TOKEN);
+        let mut running = Running::start(command);
+        running.until_says("MCP at http");
+        let said = running.stderr.so_far();
+        let url = said.split_once("MCP at ").unwrap().1.split(';').next().unwrap().to_owned();
+        Self { running: Some(running), url }
+    }
+
+    fn pid(&self) -> u32 {
+        self.running.as_ref().unwrap().child.id()
+    }
+
+    /// End it as a person would, and see that it ends well.
+    fn stop(mut self) {
+        let running = self.running.take().unwrap();
+        running.send(Signal::TERM);
+        running.wait().exits(0);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.running {
+            let _ = running.child.kill();
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn post(http: &Http, server: &Server, session: Option<&str>, body: &Value) -> reqwest::RequestBuilder {
+    let mut request = http
+        .post(&server.url)
+        .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
+        .header(header::ACCEPT, "application/json, text/event-stream")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body.to_string());
+    if let Some(session) = session {
+        request = request.header("mcp-session-id", session).header("mcp-protocol-version", RECENT);
+    }
+    request
+}
+
+fn hello() -> Value {
+    json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": RECENT, "capabilities": {}, "clientInfo": { "name": "over http", "version": "1" } } })
+}
+
+fn tool(id: u64, name: &str, arguments: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": name, "arguments": arguments } })
+}
+
+/// The answer to `id` in a stream of events.
+async fn answer(response: reqwest::Response, id: u64) -> Value {
+    assert_eq!(response.status(), StatusCode::OK);
+    let text = response.text().await.unwrap();
+    let messages = text.lines().filter_map(|line| line.strip_prefix("data:")).filter_map(|data| serde_json::from_str(data).ok());
+    let all: Vec<Value> = messages.collect();
+    all.iter().find(|message| message["id"] == id).unwrap_or_else(|| panic!("no answer to {id}: {text}")).clone()
+}
+
+async fn session(http: &Http, server: &Server) -> String {
+    let response = post(http, server, None, &hello()).send().await.unwrap();
+    let session = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    answer(response, 0).await;
+    let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    assert_eq!(post(http, server, Some(&session), &initialized).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    session
+}
+
+#[test]
+fn without_the_token_the_host_and_a_good_origin_nobody_comes_in() {
+    let place = Place::new();
+    let server = Server::start(&place, &["--allow-origin", "https://app.example.com"]);
+    runtime().block_on(async {
+        let http = Http::new();
+        let request = || http.post(&server.url).header(header::ACCEPT, "application/json, text/event-stream")
+            .header(header::CONTENT_TYPE, "application/json").body(hello().to_string());
+        let bare = request().send().await.unwrap();
+        assert_eq!(bare.status(), StatusCode::UNAUTHORIZED);
+        assert!(bare.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer"), "{bare:?}");
+        for bad in ["Bearer 0123456789abcdef0123456789abcdee", "Bearer ", "Basic eDp5", TOKEN] {
+            let status = request().header(header::AUTHORIZATION, bad).send().await.unwrap().status();
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{bad}");
+        }
+        let with = |name: header::HeaderName, value: &'static str| post(&http, &server, None, &hello()).header(name, value).send();
+        assert_eq!(with(header::HOST, "evil.example.com").await.unwrap().status(), StatusCode::FORBIDDEN);
+        for origin in ["https://evil.example.com", "null", "http://localhost.evil.example.com", "http://app.example.com"] {
+            assert_eq!(with(header::ORIGIN, origin).await.unwrap().status(), StatusCode::FORBIDDEN, "{origin}");
+        }
+        for origin in ["https://app.example.com", "http://localhost:6274"] {
+            assert_eq!(with(header::ORIGIN, origin).await.unwrap().status(), StatusCode::OK, "{origin}");
+        }
+        let large = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "params": { "x": "x".repeat(5 << 20) } });
+        assert_eq!(post(&http, &server, None, &large).send().await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    });
+    server.stop();
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_name() {
+    let place = Place::new();
+    let said = place.vespiary(&["mcp", "--http", "0.0.0.0:0"]).exits(2);
+    said.complains(&["other machines reach it", "--allow-host"]);
+    let said = place.vespiary(&["mcp", "--http", "127.0.0.1:0", "--oauth-issuer", "https://login.example.com"]).exits(2);
+    said.complains(&["--oauth-audience", "--oauth-jwks"]);
+    let short = place.path("token");
+    std::fs::write(&short, "guess me\n").unwrap();
+    let said = place.vespiary(&["mcp", "--http", "127.0.0.1:0", "--token-file", short.to_str().unwrap()]).exits(2);
+    said.complains(&["fewer than 24 characters"]);
+}
+
+#[test]
+fn a_team_learns_where_to_get_its_token() {
+    let place = Place::new();
+    let keys = place.path("keys.json");
+    std::fs::write(&keys, r#"{"keys":[]}"#).unwrap();
+    let team = [
+        "--oauth-issuer", "https://login.example.com", "--oauth-audience", "https://tools.example.com/mcp", "--oauth-jwks",
+        keys.to_str().unwrap(), "--oauth-scope", "tools", "--public-url", "https://tools.example.com/mcp",
+    ];
+    let all = [&["mcp", "--http", "127.0.0.1:0"][..], &team].concat();
+    let mut running = Running::start(place.command_for_signals(&all));
+    running.until_says("MCP at https://tools.example.com/mcp");
+    // The port is the system's choice, and only the table of connections tells it.
+    let port = listening_port(running.child.id());
+    runtime().block_on(async {
+        let http = Http::new();
+        let at = |path: &str| format!("http://127.0.0.1:{port}{path}");
+        let refused = http.post(at("/mcp")).header(header::AUTHORIZATION, "Bearer x.y.z").send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        let challenge = refused.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().to_owned();
+        let metadata = "https://tools.example.com/.well-known/oauth-protected-resource/mcp";
+        assert!(challenge.contains(&format!("resource_metadata=\"{metadata}\"")), "{challenge}");
+        assert!(challenge.contains("invalid_token") && challenge.contains("scope=\"tools\""), "{challenge}");
+        let told: Value =
+            serde_json::from_str(&http.get(at("/.well-known/oauth-protected-resource/mcp")).send().await.unwrap().text().await.unwrap()).unwrap();
+        assert_eq!(told["resource"], "https://tools.example.com/mcp");
+        assert_eq!(told["authorization_servers"], json!(["https://login.example.com"]));
+    });
+    running.send(Signal::TERM);
+    running.wait().exits(0);
+}
+
+/// The port on which the process `pid` listens.
+fn listening_port(pid: u32) -> u16 {
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()?.to_str().map(str::to_owned))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = line.clone().find(|line| line.get(3) == Some(&"0A") && sockets.iter().any(|inode| line.get(9) == Some(&inode.as_str())));
+    u16::from_str_radix(line.unwrap()[1].rsplit(':').next().unwrap(), 16).unwrap()
+}
+
+#[test]
+fn sessions_are_limited_and_end_when_they_are_deleted() {
+    let place = Place::new();
+    let server = Server::start(&place, &["--sessions", "3"]);
+    runtime().block_on(async {
+        let http = Http::new();
+        let mut sessions = Vec::new();
+        for _ in 0..3 {
+            sessions.push(session(&http, &server).await);
+        }
+        let refused = post(&http, &server, None, &hello()).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let result = answer(post(&http, &server, Some(&sessions[0]), &tool(1, "echo_echo", json!({ "text": "a" }))).send().await.unwrap(), 1).await;
+        assert_eq!(result["result"]["structuredContent"]["text"], "a");
+        let run = run_of(&result["result"]);
+        let delete = http.delete(&server.url).header(header::AUTHORIZATION, format!("Bearer {TOKEN}")).header("mcp-session-id", &sessions[0]);
+        assert!(delete.send().await.unwrap().status().is_success());
+        session(&http, &server).await;
+        while events(&place, &run, "run-ended").is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    server.stop();
+}
+
+/// Kibibytes of memory that a process holds, and how many descriptors and threads.
+fn held(pid: u32) -> (u64, usize, usize) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (field("VmRSS:"), std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(), field("Threads:") as usize)
+}
+
+/// 200 clients at once, a tenth of which go away in the middle of a call. Nothing of them stays.
+#[test]
+fn clients_that_vanish_leave_nothing_behind() {
+    let place = Place::new();
+    let plugin = place.plugin(
+        &component("tests/guests/built/hostile.wasm"),
+        "name = 'hostile'\nversion = '1'\nkind = 'tools'\ndescription = 'd'\n[quota]\ncpu-time-ms-max = 500\nwall-time-ms-max = 2000\n",
+    );
+    let server = Server::start(&place, &["--plugin", plugin.to_str().unwrap()]);
+    let round = |clients: usize| {
+        runtime().block_on(async {
+            let http = Http::new();
+            let work = (0..clients).map(|n| {
+                let (http, server) = (http.clone(), &server);
+                async move {
+                    let session = session(&http, server).await;
+                    for call in 1..=5 {
+                        let text = format!("{n}-{call}");
+                        let sent = post(&http, server, Some(&session), &tool(call, "echo_echo", json!({ "text": text }))).send().await;
+                        assert_eq!(answer(sent.unwrap(), call).await["result"]["structuredContent"]["text"], text);
+                    }
+                    if n % 10 == 0 {
+                        // Gone in the middle of a call; the session is never closed.
+                        let spin = post(&http, server, Some(&session), &tool(9, "hostile_endless_loop", json!({}))).send();
+                        let _ = tokio::time::timeout(std::time::Duration::from_millis(20), spin).await;
+                        return;
+                    }
+                    let delete = http.delete(&server.url).header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
+                    assert!(delete.header("mcp-session-id", &session).send().await.unwrap().status().is_success());
+                }
+            });
+            futures_util::future::join_all(work).await;
+        });
+    };
+    round(200);
+    let settled = |most: usize| {
+        let begun = std::time::Instant::now();
+        while held(server.pid()).1 > most {
+            assert!(begun.elapsed() < PATIENCE, "descriptors stay: {:?}", held(server.pid()));
+            thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    settled(80);
+    let first = held(server.pid());
+    for _ in 0..3 {
+        round(200);
+    }
+    settled(first.1 + 8 + 60);
+    let last = held(server.pid());
+    assert!(last.2 <= first.2 + 4, "threads: {first:?} {last:?}");
+    assert!(last.0 < first.0 + (32 << 10), "memory, KiB: {first:?} {last:?}");
+    // No cell is stuck: every call that was begun has an end.
+    server.stop();
+    let runs = place.vespiary(&["runs", "list", "--limit", "2000", "--json"]).exits(0).json("vespiary.runs/1");
+    let runs = runs["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 800);
+    assert!(runs.iter().all(|run| run["status"] == "completed"), "{:?}", runs.iter().find(|run| run["status"] != "completed"));
+    let calls: u64 = runs.iter().map(|run| run["calls"].as_u64().unwrap()).sum();
+    assert!((4_000..=4_080).contains(&calls), "{calls}");
+}
