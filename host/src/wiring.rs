@@ -244,9 +244,30 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Places for a server, whose clients do not know of each other: every cell that has a place may compute, so that one that spins takes
+/// its share of a processor and not a place that others wait for.
+pub fn capacity_of_server() -> Capacity {
+    let fleet = capacity_of_fleet();
+    Capacity { running: fleet.cells(), ..fleet }
+}
+
 /// A runtime for cells, which compute and read files on its threads.
 pub fn runtime() -> Result<Runtime, Trouble> {
-    Builder::new_multi_thread().worker_threads(cores()).thread_name("cells").enable_all().build().map_err(|error| {
+    runtime_of(cores(), "cells")
+}
+
+/// The same for a server: with more threads than processors, so that it is the system that shares them out between calls.
+pub fn runtime_of_server() -> Result<Runtime, Trouble> {
+    runtime_of((cores() * 4).clamp(8, 128), "cells")
+}
+
+/// A runtime for what only waits, apart from cells, none of which can then keep it from its turn.
+pub fn runtime_for_waiting() -> Result<Runtime, Trouble> {
+    runtime_of(2, "waiting")
+}
+
+fn runtime_of(threads: usize, name: &str) -> Result<Runtime, Trouble> {
+    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build().map_err(|error| {
         Trouble::failed("threads cannot be started", error, "allow this user more threads (ulimit -u)")
     })
 }

@@ -8,7 +8,7 @@ use crate::mcp::bearer::{Guard, Team};
 use crate::mcp::door::Door;
 use crate::mcp::http::{Front, Listening};
 use crate::mcp::launch::Launch;
-use crate::mcp::nest::Nest;
+use crate::mcp::nest::{Nest, Server};
 use crate::mcp::voice::ThroughClient;
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
@@ -17,6 +17,7 @@ use crate::wiring::{self, Before, Host, Person};
 use rmcp::ServiceExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::pattern::ToolPattern;
@@ -41,7 +42,7 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let grant = wiring::grant(&args.permissions, defaults.chain(asked));
     let ask_time_max = rules.ask_time_max;
     let person = Person::Elsewhere(Box::new(|time_max| Arc::new(ThroughClient::new(time_max))));
-    let host = Host::open(&home, shelf, wiring::capacity_of_fleet(), rules, person, None, Before::default())?;
+    let host = Host::open(&home, shelf, wiring::capacity_of_server(), rules, person, None, Before::default())?;
     let launch = Launch {
         policy: policy.map(Path::to_owned),
         permissions: args.permissions.clone(),
@@ -53,9 +54,10 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
         started: Default::default(),
     };
     let ledger = Arc::clone(&host.ledger);
-    let nest = Nest::new(home.clone(), root, grant, host, launch, ask_time_max);
-    let runtime = wiring::runtime()?;
-    let served = runtime.block_on(async {
+    let cells = wiring::runtime_of_server()?;
+    let nest = Nest::new(Server { home: home.clone(), root, grant, host, launch, ask_time_max, cells: cells.handle().clone() });
+    let waiting = wiring::runtime_for_waiting()?;
+    let served = waiting.block_on(async {
         let stop = CancellationToken::new();
         let listening = tokio::spawn(until_told(stop.clone()));
         let keeping_up = tokio::spawn(Arc::clone(&nest).keep_up());
@@ -68,8 +70,9 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
         nest.close();
         served
     });
-    // Calls that were cut off are recorded as they are dropped, before the ledger is closed.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    // Calls that are cut off are recorded as they are dropped, before the ledger is closed.
+    waiting.shutdown_timeout(Duration::from_secs(5));
+    cells.shutdown_timeout(Duration::from_secs(5));
     drop(nest);
     ledger.close()?;
     served.map(|()| Exit::Done)

@@ -451,7 +451,7 @@ fn call(nest: &Arc<Nest>, offer: Offer, stay: Arc<Stay>, arguments: JsonObject) 
         };
         result(&offer, stay.who().run().id(), outcome)
     };
-    Pending { work: AbortOnDropHandle::new(tokio::spawn(work)), ear }
+    Pending { work: nest.compute(work), ear }
 }
 
 /// An outcome as a client reads it.

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::task::AbortOnDropHandle;
 use vespiary_kernel::grant::Grant;
@@ -31,14 +32,27 @@ const PARKED_MAX: usize = 256;
 const VISITS_MAX: usize = 1_000;
 const VISIT_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// What a server is made of.
+pub struct Server {
+    /// Where the ledger is.
+    pub home: Home,
+    /// The project.
+    pub root: PathBuf,
+    /// What the person granted to every client.
+    pub grant: Grant,
+    /// The dispatcher and what is behind it.
+    pub host: Host,
+    /// What runs are started with.
+    pub launch: Launch,
+    /// How long a question waits for a person.
+    pub ask_time_max: Duration,
+    /// Where cells compute.
+    pub cells: Handle,
+}
+
 /// One server.
 pub struct Nest {
-    home: Home,
-    root: PathBuf,
-    grant: Grant,
-    host: Host,
-    launch: Launch,
-    ask_time_max: Duration,
+    made_of: Server,
     offers: Mutex<Arc<OnceCell<Offers>>>,
     changes: watch::Sender<u64>,
     parked: Mutex<HashMap<String, Parked>>,
@@ -47,7 +61,7 @@ pub struct Nest {
 
 impl std::fmt::Debug for Nest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nest").field("root", &self.root).field("grant", &self.grant).finish_non_exhaustive()
+        f.debug_struct("Nest").field("root", &self.made_of.root).field("grant", &self.made_of.grant).finish_non_exhaustive()
     }
 }
 
@@ -76,15 +90,10 @@ fn complain(text: String) {
 }
 
 impl Nest {
-    /// A server for the project at `root`, to whose clients `grant` is given and no more.
-    pub fn new(home: Home, root: PathBuf, grant: Grant, host: Host, launch: Launch, ask_time_max: Duration) -> Arc<Self> {
+    /// A server that has no clients yet.
+    pub fn new(made_of: Server) -> Arc<Self> {
         Arc::new(Self {
-            home,
-            root,
-            grant,
-            host,
-            launch,
-            ask_time_max,
+            made_of,
             offers: Mutex::default(),
             changes: watch::Sender::new(0),
             parked: Mutex::default(),
@@ -94,32 +103,37 @@ impl Nest {
 
     /// Where the ledger is.
     pub fn home(&self) -> &Home {
-        &self.home
+        &self.made_of.home
     }
 
     /// The project.
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.made_of.root
     }
 
     /// What the person granted to every client.
     pub fn grant(&self) -> &Grant {
-        &self.grant
+        &self.made_of.grant
     }
 
     /// The dispatcher and what is behind it.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.made_of.host
     }
 
     /// What runs are started with.
     pub fn launch(&self) -> &Launch {
-        &self.launch
+        &self.made_of.launch
     }
 
     /// How long a question waits for a person.
     pub fn ask_time_max(&self) -> Duration {
-        self.ask_time_max
+        self.made_of.ask_time_max
+    }
+
+    /// Do `work` where cells compute.
+    pub fn compute(&self, work: impl Future<Output = CallToolResult> + Send + 'static) -> AbortOnDropHandle<CallToolResult> {
+        AbortOnDropHandle::new(self.made_of.cells.spawn(work))
     }
 
     /// The record, for reading.
@@ -127,16 +141,16 @@ impl Nest {
     /// # Errors
     /// It cannot be opened.
     pub fn reader(&self) -> Result<Reader, Trouble> {
-        Ok(Reader::open(&self.home.ledger())?)
+        Ok(Reader::open(&self.made_of.home.ledger())?)
     }
 
     /// The tools of plugins. Gathered once, by whoever asks first, until a plugin changes.
     pub async fn offers(&self) -> Arc<OnceCell<Offers>> {
         let offers = Arc::clone(&self.offers.lock().unwrap_or_else(PoisonError::into_inner));
         let gather = || async {
-            let Host { catalog, sandbox, dispatcher, .. } = &self.host;
+            let Host { catalog, sandbox, dispatcher, .. } = &self.made_of.host;
             let shelf = catalog.now();
-            Offers::gather(&shelf, sandbox, dispatcher.policy(), &self.grant, &own::NAMES, &complain).await
+            Offers::gather(&shelf, sandbox, dispatcher.policy(), &self.made_of.grant, &own::NAMES, &complain).await
         };
         offers.get_or_init(gather).await;
         offers
@@ -149,7 +163,7 @@ impl Nest {
 
     /// Look at the plugins' files for ever, and take up what changes.
     pub async fn keep_up(self: Arc<Self>) {
-        let paths = self.launch.permissions.plugin.clone();
+        let paths = self.made_of.launch.permissions.plugin.clone();
         if paths.is_empty() {
             return;
         }
@@ -163,8 +177,8 @@ impl Nest {
             // Whoever writes may not be done.
             tokio::time::sleep(LOOK_EVERY).await;
             before = Look::at(&paths);
-            let policy = self.host.dispatcher.policy();
-            match self.host.catalog.renew(&paths, |plugin| policy.refuses(plugin).map(|denial| denial.to_string())) {
+            let policy = self.made_of.host.dispatcher.policy();
+            match self.made_of.host.catalog.renew(&paths, |plugin| policy.refuses(plugin).map(|denial| denial.to_string())) {
                 Ok((changed, complaints)) => {
                     complaints.into_iter().for_each(complain);
                     if changed {

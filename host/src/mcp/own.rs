@@ -193,6 +193,7 @@ impl Own {
     /// What could not be done, and why.
     pub async fn give(self, nest: Arc<Nest>, client: Client, started: Option<RunId>, voice: Voice) -> Given {
         if let Some(run) = started {
+            recorded(&nest, &run).await?;
             if !self.waits() {
                 return told(&nest, &run, false).await;
             }
@@ -234,13 +235,21 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// Wait until a run that has just been started is in the record.
+async fn recorded(nest: &Arc<Nest>, run: &RunId) -> Result<(), Trouble> {
+    let (nest, run) = (Arc::clone(nest), run.clone());
+    blocking(move || {
+        while live::is_live(nest.home(), &run) && nest.reader().and_then(|reader| Ok(reader.run(&run)?)).is_err() {
+            std::thread::sleep(live::GLANCE / 10);
+        }
+        Ok(())
+    })
+    .await
+}
+
 async fn told(nest: &Arc<Nest>, run: &RunId, result: bool) -> Given {
     let (nest, run) = (Arc::clone(nest), run.clone());
     blocking(move || {
-        // A run that has just been started may not be in the record yet.
-        while nest.reader()?.run(&run).is_err() && live::is_live(nest.home(), &run) {
-            std::thread::sleep(live::GLANCE / 10);
-        }
         let reader = nest.reader()?;
         let account = Account::read(&nest, &reader, &run)?;
         if result { account.result(&reader) } else { Ok(account.status(&reader)) }

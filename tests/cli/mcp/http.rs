@@ -45,6 +45,12 @@ impl Drop for Server {
     }
 }
 
+/// A client that speaks plain HTTP; it would not be made without somebody who could encrypt.
+fn client() -> Http {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Http::new()
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
@@ -94,7 +100,7 @@ fn without_the_token_the_host_and_a_good_origin_nobody_comes_in() {
     let place = Place::new();
     let server = Server::start(&place, &["--allow-origin", "https://app.example.com"]);
     runtime().block_on(async {
-        let http = Http::new();
+        let http = client();
         let request = || http.post(&server.url).header(header::ACCEPT, "application/json, text/event-stream")
             .header(header::CONTENT_TYPE, "application/json").body(hello().to_string());
         let bare = request().send().await.unwrap();
@@ -146,7 +152,7 @@ fn a_team_learns_where_to_get_its_token() {
     // The port is the system's choice, and only the table of connections tells it.
     let port = listening_port(running.child.id());
     runtime().block_on(async {
-        let http = Http::new();
+        let http = client();
         let at = |path: &str| format!("http://127.0.0.1:{port}{path}");
         let refused = http.post(at("/mcp")).header(header::AUTHORIZATION, "Bearer x.y.z").send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
@@ -181,7 +187,7 @@ fn sessions_are_limited_and_end_when_they_are_deleted() {
     let place = Place::new();
     let server = Server::start(&place, &["--sessions", "3"]);
     runtime().block_on(async {
-        let http = Http::new();
+        let http = client();
         let mut sessions = Vec::new();
         for _ in 0..3 {
             sessions.push(session(&http, &server).await);
@@ -222,7 +228,7 @@ fn clients_that_vanish_leave_nothing_behind() {
     let server = Server::start(&place, &["--plugin", plugin.to_str().unwrap()]);
     let round = |clients: usize| {
         runtime().block_on(async {
-            let http = Http::new();
+            let http = client();
             let work = (0..clients).map(|n| {
                 let (http, server) = (http.clone(), &server);
                 async move {
