@@ -255,6 +255,18 @@ fn ask_gate(text: &str, calls: &AtomicUsize, taken_back: &AtomicBool) -> Said {
     }
 }
 
+/// Have the person at the terminal say yes or no to `text`, which ends in the question. None: there is none. Blocks.
+pub fn confirm(text: &str) -> Option<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    match ask_gate(text, &AtomicUsize::new(0), &AtomicBool::new(false)) {
+        Said::Yes => Some(true),
+        Said::No => Some(false),
+        Said::Later | Said::Nobody => None,
+    }
+}
+
 /// The terminal device, if this program may ask there.
 fn open_terminal() -> Result<File, &'static str> {
     let open = File::options().read(true).write(true).open("/dev/tty");

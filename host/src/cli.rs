@@ -1,6 +1,7 @@
 //! The command line as clap reads it: flags and their help, nothing that acts on them. Names given by people are parsed into
 //! the kernel's types here, so no command ever sees a capability or a tool as bare text.
 
+use crate::mcp::install::{App, Reach};
 use crate::models::ProviderSpec;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -288,7 +289,48 @@ pub struct McpArgs {
 
 /// What can be done about MCP besides serving.
 #[derive(Debug, Subcommand)]
-pub enum McpCommand {}
+pub enum McpCommand {
+    /// Write the entry that has a client start this server, showing the change first.
+    Install(InstallArgs),
+    /// Check the entries of all clients: that each starts a server, and what it offers.
+    #[command(after_help = "Exit codes: 0 every entry works, 1 one does not, 2 there is none.")]
+    Doctor {
+        /// The project directory, whose entries are checked with the user's.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// The name of the entries.
+        #[arg(long, value_name = "NAME", default_value = "vespiary")]
+        name: String,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `vespiary mcp install`.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Whose settings.
+    pub client: App,
+    /// Where: for everybody who opens this project, or for you in every project.
+    #[arg(long, value_name = "WHERE", default_value = "project")]
+    pub scope: Reach,
+    /// The project directory.
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub dir: PathBuf,
+    /// The name of the entry.
+    #[arg(long, value_name = "NAME", default_value = "vespiary")]
+    pub name: String,
+    /// Do not ask.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Show the change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Flags that the server is to be started with: -- --allow write:out
+    #[arg(last = true, value_name = "FLAGS")]
+    pub flags: Vec<String>,
+}
 
 /// What an MCP server serves, and to whom.
 #[derive(Debug, Args)]

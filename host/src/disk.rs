@@ -6,8 +6,8 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The content of a file of at most `bytes_max` bytes. A longer one is an error, also where it grows or is a device.
@@ -60,6 +60,19 @@ pub fn look(path: &Path) -> Option<Look> {
     let found = fs::metadata(path).ok()?;
     let (inode, changed) = ((found.dev(), found.ino()), (found.ctime(), found.ctime_nsec()));
     Some(Look { inode, bytes: found.len(), changed })
+}
+
+/// Put `text` into the file at `path`, whole or not at all, with the directories above it. A link stays one, and permissions stay.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let dir = path.parent().ok_or(io::ErrorKind::NotADirectory)?;
+    fs::create_dir_all(dir)?;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    let mode = fs::metadata(&path).map(|found| found.permissions());
+    file.as_file().set_permissions(mode.unwrap_or_else(|_| fs::Permissions::from_mode(0o644)))?;
+    file.as_file().sync_all()?;
+    file.persist(&path).map(drop).map_err(|error| error.error)
 }
 
 /// Remove a directory if there is nothing in it.

@@ -6,8 +6,10 @@ mod audit;
 mod background;
 mod call;
 mod check;
+mod checkup;
 mod doctor;
 mod gates;
+mod install;
 mod mcp;
 mod plan;
 mod plugin;
@@ -19,7 +21,7 @@ mod started;
 mod told;
 mod workflows;
 
-use crate::cli::{AuditCommand, Cli, Command, Output, PluginCommand, PolicyCommand, RunsCommand};
+use crate::cli::{AuditCommand, Cli, Command, McpCommand, Output, PluginCommand, PolicyCommand, RunsCommand};
 use crate::decide::Wanted;
 use crate::exit::{Exit, Trouble};
 use crate::terminal::{self, Style, plain};
@@ -85,9 +87,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Policy(PolicyCommand::Check { file, dir, output }) => policy::check(&file, &dir, named, output),
         Command::Policy(PolicyCommand::Show { dir, output }) => policy::show(&dir, named, output),
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, named),
-        Command::Mcp(args) => match args.command {
+        Command::Mcp(args) => match &args.command {
             None => mcp::serve(&args.serve, named),
-            Some(never) => match never {},
+            Some(McpCommand::Install(args)) => install::install(args),
+            Some(McpCommand::Doctor { dir, name, output }) => checkup::checkup(dir, name, *output),
         },
         Command::Doctor(output) => doctor::doctor(named, output),
     };
@@ -126,7 +129,10 @@ impl Command {
                 | RunsCommand::Export { output, .. }
                 | RunsCommand::Apply { output, .. },
             ) => *output,
-            Self::Mcp(_) => Output { json: false },
+            Self::Mcp(args) => match &args.command {
+                Some(McpCommand::Doctor { output, .. }) => *output,
+                Some(McpCommand::Install(_)) | None => Output { json: false },
+            },
             Self::Runs(RunsCommand::Resume(args)) => args.output,
             Self::Audit(AuditCommand::Verify { output, .. }) => *output,
             Self::Policy(PolicyCommand::Check { output, .. } | PolicyCommand::Show { output, .. }) => *output,

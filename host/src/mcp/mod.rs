@@ -10,6 +10,7 @@ pub mod account;
 pub mod bearer;
 pub mod door;
 pub mod http;
+pub mod install;
 pub mod launch;
 pub mod nest;
 pub mod offers;
