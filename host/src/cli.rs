@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 use vespiary_kernel::capability::Capability;
-use vespiary_kernel::ids::{Digest, RunId, ToolName};
+use vespiary_kernel::ids::{Digest, PluginName, RunId, ToolName};
 
 /// A nest of sealed WebAssembly cells for the tools that AI agents use.
 #[derive(Debug, Parser)]
@@ -70,6 +70,8 @@ pub enum Command {
     /// Check the policy, show it, or explain what it says of a call.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// MCP servers of others, whose tools become tools here.
+    Mcp(Box<McpArgs>),
     /// Look at recorded runs.
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -91,7 +93,8 @@ pub struct Output {
 /// What a call or run may do.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Permissions {
-    /// Grant a capability beside the default ones: read:PATH, write:PATH, net:HOST, env:NAME, tool:PLUGIN.TOOL, spawn:N.
+    /// Grant a capability beside the default ones: read:PATH, write:PATH, net:HOST, env:NAME, tool:PLUGIN.TOOL,
+    /// mcp:SERVER.TOOL, exec:PROGRAM, spawn:N.
     #[arg(long, value_name = "CAP")]
     pub allow: Vec<Capability>,
     /// Take this away from every call, whatever it is granted.
@@ -249,6 +252,63 @@ pub struct CallArgs {
     #[arg(long, value_name = "PATH", default_value = ".")]
     pub dir: PathBuf,
     /// What the call may do. Default: read:. and the tool itself; for an agent plugin, every tool.
+    #[command(flatten)]
+    pub permissions: Permissions,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `vespiary mcp`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct McpArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<McpCommand>,
+}
+
+/// `vespiary mcp`, what is about servers of others.
+#[derive(Debug, Subcommand)]
+pub enum McpCommand {
+    /// The servers that the project configures, and whether each is trusted as it is configured. Connects to none.
+    #[command(after_help = "Exit codes: 0, or 2 where something in the project's files is wrong.")]
+    Servers {
+        /// The project directory.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look at a server's tools, and trust them as they are: from then on, calls to exactly these can run where they are granted.
+    #[command(after_help = "Exit codes: 0 it is trusted, 3 something it needs was not granted, or nobody agreed.")]
+    Trust(TrustArgs),
+    /// Trust nothing of a server any more.
+    Untrust {
+        /// The server's name.
+        server: PluginName,
+        /// The project directory.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `vespiary mcp trust`.
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// The server's name.
+    pub server: PluginName,
+    /// The project directory, to which relative paths and capabilities refer.
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub dir: PathBuf,
+    /// Do not ask: whoever runs this has looked.
+    #[arg(long)]
+    pub yes: bool,
+    /// What the server may do while it is looked at: all it needs must be granted, as in a call.
     #[command(flatten)]
     pub permissions: Permissions,
     /// How to print.

@@ -12,6 +12,7 @@ use crate::policy::places::Places;
 use crate::policy::secret as policy;
 use crate::policy::{Flags, Rules};
 use crate::runners::Runners;
+use crate::servers::launch::Confining;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use vespiary_kernel::reuse::Doubt;
 use vespiary_ledger::ledger::Ledger;
 use vespiary_ledger::recall::{LastTime, Recollection, Spent};
 use vespiary_ledger::store::LedgerError;
+use vespiary_mcp::{Servers, ServersConfig};
 use vespiary_programs::{Programs, ProgramsConfig};
 use vespiary_sandbox::{Sandbox, SandboxConfig, SandboxError};
 
@@ -114,7 +116,8 @@ impl Host {
         let shelf = Arc::new(shelf);
         let limits = rules.policy.host(HostLimits { cells_memory_bytes: memory_for_cells(), ..HostLimits::default() });
         let at = under(at, &limits);
-        let config = sandbox_config(home, &shelf, at, &limits).with_egress(egress(&rules, &limits)?);
+        let egress = egress(&rules, &limits)?;
+        let config = sandbox_config(home, &shelf, at, &limits).with_egress(Arc::clone(&egress));
         let config = SandboxConfig { worktree_dir: Some(home.worktrees()), ..config };
         let sandbox = Arc::new(Sandbox::new(config)?);
         if let Some(refused) = sandbox.cache_refused() {
@@ -123,7 +126,7 @@ impl Host {
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
         let terminal = Arc::new(AtTerminal::new(quietly, rules.ask_time_max));
         let (recall, spent, last) = before.recall(&ledger)?;
-        let runners = Runners::new(Arc::clone(&sandbox), programs(), models);
+        let runners = Runners::new(Arc::clone(&sandbox), programs(), models, Some(servers(&shelf, egress)));
         let catalog = Arc::clone(&shelf) as Arc<dyn Catalog>;
         let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
             None => (Arc::clone(&ledger) as _, Arc::new(runners), Arc::clone(&terminal) as _),
@@ -177,6 +180,19 @@ fn egress(rules: &Rules, limits: &HostLimits) -> Result<Arc<dyn Egress>, Trouble
 /// The programs of this machine, for calls that were granted one by name.
 pub fn programs() -> Programs {
     Programs::new(ProgramsConfig::new(entries::program()))
+}
+
+/// The MCP servers of the project. Nothing is started or connected to before a call that may asks for it.
+fn servers(shelf: &Shelf, egress: Arc<dyn Egress>) -> Servers {
+    let of = shelf.servers();
+    Servers::new(ServersConfig {
+        servers: of.iter().map(|server| server.config.clone()).collect(),
+        lock: of.lock().clone(),
+        looked_at: of.looked_at.clone(),
+        launch: Arc::new(Confining(programs())),
+        egress,
+        variables: variables(),
+    })
 }
 
 /// As many places as the machine's limits leave.

@@ -93,7 +93,7 @@ impl Guests {
                 .replace("wall-time-ms-max = 1500", "wall-time-ms-max = 60000")
                 .replace("memory-bytes-max = 33554432", "memory-bytes-max = 67108864"),
             // The engine itself stops a script at 192 MiB, and is left room beside that.
-            Kind::Engine | Kind::Program | Kind::Model => {
+            Kind::Engine | Kind::Program | Kind::Model | Kind::Mcp => {
                 "[quota]\ncpu-time-ms-max = 5000\nmemory-bytes-max = 268435456\n".to_owned()
             }
         };
@@ -108,6 +108,7 @@ impl Guests {
             Kind::Engine => "engine",
             Kind::Program => "program",
             Kind::Model => "model",
+            Kind::Mcp => "mcp",
         };
         let text = format!("name = '{name}'\nversion = '1'\nkind = '{kind}'\ndescription = 'hostile'\n{quota}{needs}");
         self.add_manifest(&text, bytes);
@@ -181,7 +182,7 @@ fn written(guests: &mut Guests) {
             let needs = match kind {
                 Kind::Tools => READS_THE_PROJECT,
                 Kind::Agent => TOOLS_TO_ASK_FOR,
-                Kind::Engine | Kind::Program | Kind::Model => "",
+                Kind::Engine | Kind::Program | Kind::Model | Kind::Mcp => "",
             };
             guests.add(&name.replace('_', "-"), kind, needs, component);
         }
@@ -288,7 +289,7 @@ impl Rig {
             all_guests(),
             Policy::default(),
             Pool::new(CAPACITY),
-            Arc::new(Runners::new(Arc::clone(&sandbox), programs(), None)),
+            Arc::new(Runners::new(Arc::clone(&sandbox), programs(), None, None)),
             Arc::new(Nobody),
         );
         Self { record: Arc::default(), dispatcher, sandbox, project, outside }

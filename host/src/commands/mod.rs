@@ -14,11 +14,12 @@ mod policy;
 mod resume;
 mod run;
 mod runs;
+mod servers;
 mod started;
 mod told;
 mod workflows;
 
-use crate::cli::{AuditCommand, Cli, Command, Output, PluginCommand, PolicyCommand, RunsCommand};
+use crate::cli::{AuditCommand, Cli, Command, McpCommand, Output, PluginCommand, PolicyCommand, RunsCommand};
 use crate::exit::{Exit, Trouble};
 use crate::terminal::{self, Style, plain};
 use clap::Parser as _;
@@ -51,6 +52,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check { script, dir, strict, output } => check::check(&script, &dir, strict, named, output),
         Command::Workflows { dir, output } => workflows::list(&dir, named, output),
         Command::Call(args) => call::call(&args, named),
+        Command::Mcp(args) => match &args.command {
+            Some(McpCommand::Servers { dir, output }) => servers::list(dir, *output),
+            Some(McpCommand::Trust(args)) => servers::trust(args, named),
+            Some(McpCommand::Untrust { server, dir, output }) => servers::untrust(server, dir, *output),
+            None => Err(Trouble::usage(
+                "there is nothing to do",
+                "`vespiary mcp` needs to know what",
+                "say `vespiary mcp servers`, `vespiary mcp trust NAME` or `vespiary mcp untrust NAME`",
+            )),
+        },
         Command::Plugin(PluginCommand::List(output)) => plugin::list(output),
         Command::Plugin(PluginCommand::Inspect { plugin, output }) => plugin::inspect(&plugin, named, output),
         Command::Runs(RunsCommand::List { limit, output }) => runs::list(limit, output),
@@ -109,6 +120,11 @@ impl Command {
         match self {
             Self::Run(args) => args.output,
             Self::Call(args) => args.output,
+            Self::Mcp(args) => match &args.command {
+                Some(McpCommand::Servers { output, .. } | McpCommand::Untrust { output, .. }) => *output,
+                Some(McpCommand::Trust(args)) => args.output,
+                None => Output { json: false },
+            },
             Self::Plugin(PluginCommand::List(output) | PluginCommand::Inspect { output, .. }) => *output,
             Self::Runs(
                 RunsCommand::List { output, .. }
