@@ -203,6 +203,9 @@ impl Instance {
     async fn list(&self) -> Result<BTreeMap<String, Tool>, Failure> {
         let wrong = |why: String| Failure::Failed(format!("the server's list of tools cannot be used: {why}"));
         let mut tools = BTreeMap::new();
+        if self.peer().peer_info().is_some_and(|info| info.capabilities.tools.is_none()) {
+            return Ok(tools);
+        }
         let (mut cursor, mut bytes) = (None, 0);
         for _ in 0..PAGES_MAX {
             let page = self.page(cursor.take()).await?;

@@ -102,11 +102,10 @@ impl Way {
             200..=299 if sort.starts_with(EVENTS) => {
                 Ok(StreamableHttpPostResponse::Sse(events(response.body), session))
             }
+            // What a server says to a message that asks for nothing means nothing.
+            200..=299 if !awaits => Ok(StreamableHttpPostResponse::Accepted),
             200..=299 => {
                 let body = self.whole(response.body, MESSAGE_BYTES_MAX).await?;
-                if body.is_empty() && !awaits {
-                    return Ok(StreamableHttpPostResponse::Accepted);
-                }
                 if !sort.starts_with(JSON) {
                     return Err(StreamableHttpError::UnexpectedContentType(Some(sort)));
                 }

@@ -133,6 +133,11 @@ impl<'a> Reading<'a> {
         Self { lines: Lines::of(text), file, entries_max: ENTRIES_OF_PROJECT_MAX, faults: Vec::new() }
     }
 
+    /// How much was wrong with it so far.
+    pub(crate) fn fault_count(&self) -> usize {
+        self.faults.len()
+    }
+
     /// What was wrong with it.
     pub(crate) fn into_faults(self) -> Vec<Fault> {
         self.faults

@@ -73,10 +73,11 @@ type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
 
 fn of_server(name: &Key<'_>, table: &DeTable<'_>, root: &Path, reading: &mut Reading<'_>) -> Option<ServerConfig> {
     let mut draft = Draft::default();
-    let mut sound = true;
+    let before = reading.fault_count();
     for (key, value) in table.iter() {
         let name = key.get_ref().as_ref();
-        let read = match name {
+        // What could not be read was told, and that is enough to make it no server.
+        let _: Option<()> = match name {
             "command" => one(reading, value, name, "command = \"node\"").map(|text| draft.command = Some(text)),
             "url" => one(reading, value, name, "url = \"https://HOST/PATH\"").map(|text| draft.url = Some(text)),
             "dir" => one(reading, value, name, "dir = \"tools\"").map(|text| draft.dir = Some(text)),
@@ -112,10 +113,9 @@ fn of_server(name: &Key<'_>, table: &DeTable<'_>, root: &Path, reading: &mut Rea
                 None
             }
         };
-        sound &= read.is_some();
     }
     match draft.build(name.get_ref(), root) {
-        Ok(server) => sound.then_some(server),
+        Ok(server) => (reading.fault_count() == before).then_some(server),
         Err(wrongs) => {
             for wrong in wrongs {
                 let span: Range<usize> = table.get(wrong.key).map_or_else(|| name.span(), Spanned::span);
