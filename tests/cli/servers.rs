@@ -157,10 +157,11 @@ fn no_tool_changes_what_is_trusted() {
     let place = place(COUNT);
     trust(&place).exits(0);
     for file in ["vespiary.lock", "vespiary.toml", ".mcp.json"] {
-        let write = format!(r#"{{"path":"{file}","content":"x"}}"#);
+        let write = format!(r#"{{"path":"{file}","text":"x","overwrite":true}}"#);
         place.vespiary(&["call", "files.write", &write, "--allow", "write:."]).exits(3);
     }
-    let named = r#"{"path":".mcp.json","content":"{}"}"#;
+    place.file(".mcp.json", "{}");
+    let named = r#"{"path":".mcp.json","text":"{ }","overwrite":true}"#;
     place.vespiary(&["call", "files.write", named, "--allow", "write:.mcp.json"]).exits(0);
 }
 

@@ -187,9 +187,22 @@ fn server_without_its_grants() {
 #[test]
 fn server_floods() {
     play(async {
-        let rig = rogue("answer() { yes '{}'; }");
+        let rig = rogue("answer() { yes nonsense; }");
         let why = failure(&rig).await;
         assert!(failed(&why).contains("lines within"), "{why}");
+    });
+}
+
+#[test]
+fn server_floods_and_does_not_read() {
+    play(async {
+        // Each of these is answered with an error, and nobody reads the answers.
+        let rig = rogue("answer() { yes '{}'; }");
+        limit(&failure(&rig).await, "idle-time-ms");
+        // It is ended for it meanwhile, and a call after that meets another one.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        fs::write(rig.project.join("server.sh"), format!("{HELLO}\nanswer() {{ text done; }}\n{SERVER}")).unwrap();
+        assert_eq!(text(&rig).await, "done");
     });
 }
 
@@ -326,10 +339,15 @@ fn server_reads_outside() {
         let script = "answer() { found=$(cat notes.txt ../secret.txt leak leak-dir/secret.txt /etc/shadow \
                       /proc/self/cwd/../secret.txt /proc/1/root/etc/shadow 2>/dev/null | tr -d '\\n'); text \"[$found]\"; }";
         assert_eq!(text(&rogue(script)).await, "[]");
-        let script = "answer() { touch here server.sh /usr/x 2>/dev/null; echo x > notes.txt; text \"$?\"; }";
+        // What lies around what it was given is its own, and goes with it.
+        let script =
+            "answer() { touch here server.sh /usr/x 2>/dev/null; echo x > notes.txt; echo x > server.sh; text done; }";
         let rig = rogue(script);
-        assert_ne!(text(&rig).await, "0");
+        let before = fs::read(rig.project.join("server.sh")).unwrap();
+        assert_eq!(text(&rig).await, "done");
         assert!(!rig.project.join("here").exists());
+        assert_eq!(fs::read_to_string(rig.project.join("notes.txt")).unwrap(), "a note inside");
+        assert_eq!(fs::read(rig.project.join("server.sh")).unwrap(), before);
     });
 }
 

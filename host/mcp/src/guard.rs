@@ -1,12 +1,12 @@
-//! A watch over what a server's program writes: a line that is too long, or far too much of anything, ends it. The protocol's own
-//! reader would go on for ever.
+//! A watch over a server's streams: a line that is too long, far too much of anything, or a refusal to read what it is sent ends it.
+//! The protocol's own reader and writer would go on, or wait, for ever.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// The longest line, which is one message, bytes.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
@@ -16,6 +16,9 @@ const WINDOW: Duration = Duration::from_secs(5);
 const WINDOW_BYTES_MAX: usize = 256 << 20;
 /// Lines in that time.
 const WINDOW_LINES_MAX: usize = 20_000;
+
+/// How long a server may leave what it is sent unread.
+const UNREAD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Reads on while the measure holds. After that it gives an end, and `why` says why.
 pub(crate) struct Guarded<R> {
@@ -81,11 +84,56 @@ impl<R: AsyncRead + Unpin> AsyncRead for Guarded<R> {
     }
 }
 
+/// Writes while the other side reads. After that it gives errors, and `why` says why.
+pub(crate) struct Heard<W> {
+    inner: W,
+    waiting: Option<Pin<Box<Sleep>>>,
+    over: Box<dyn Fn(String) + Send + Sync>,
+}
+
+impl<W> Heard<W> {
+    /// `over` is told once why nothing more is written.
+    pub(crate) fn new(inner: W, over: impl Fn(String) + Send + Sync + 'static) -> Self {
+        Self { inner, waiting: None, over: Box::new(over) }
+    }
+
+    /// What came of an attempt, or that it has been tried for too long.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, came: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if came.is_ready() {
+            self.waiting = None;
+            return came;
+        }
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(UNREAD_TIME_MAX)));
+        if waiting.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        (self.over)(format!("it did not read what it was sent for {UNREAD_TIME_MAX:?}"));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Heard<W> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let came = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.watch(cx, came)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let came = Pin::new(&mut self.inner).poll_flush(cx);
+        self.watch(cx, came)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let came = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.watch(cx, came)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     /// What is read of `bytes`, and what was said.
     async fn read(bytes: Vec<u8>) -> (usize, Option<String>) {
@@ -106,6 +154,25 @@ mod tests {
         bytes.insert(0, b'x');
         let (read, why) = read(bytes).await;
         assert!(read <= LINE_BYTES_MAX && why.unwrap().contains("a line of more than"), "{read}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_read_is_not_written_for_ever() {
+        let said: Arc<Mutex<Option<String>>> = Arc::default();
+        let told = Arc::clone(&said);
+        let (near, mut far) = tokio::io::duplex(8);
+        let mut heard = Heard::new(near, move |why| *told.lock().unwrap() = Some(why));
+        heard.write_all(b"12345678").await.unwrap();
+        let reading = tokio::spawn(async move {
+            tokio::time::sleep(UNREAD_TIME_MAX - Duration::from_secs(1)).await;
+            far.read_exact(&mut [0; 8]).await.unwrap();
+            far
+        });
+        heard.write_all(b"12345678").await.expect("it was read in time");
+        let _far = reading.await.unwrap();
+        assert_eq!(*said.lock().unwrap(), None);
+        assert_eq!(heard.write_all(b"1").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(said.lock().unwrap().take().unwrap().contains("did not read"));
     }
 
     #[tokio::test]

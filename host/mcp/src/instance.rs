@@ -4,7 +4,7 @@
 use crate::Server;
 use crate::config::Way as Configured;
 use crate::ears::{Client, Ears};
-use crate::guard::Guarded;
+use crate::guard::{Guarded, Heard};
 use crate::launch::{Launch, Launched, Life, Order};
 use crate::pin::Tool;
 use crate::text::last_words;
@@ -99,8 +99,11 @@ impl Instance {
         let order = Order { program, args, env, dir, scope, root, memory_bytes_max };
         let Launched { stdin, stdout, life } = start.launch.launch(order).await?;
         let ears: Arc<Ears> = Arc::default();
-        let noted = Arc::clone(&ears);
-        let stdout = Guarded::new(stdout, move |why| noted.set_over(why));
+        let over = || {
+            let ears = Arc::clone(&ears);
+            move |why| ears.set_over(why)
+        };
+        let (stdout, stdin) = (Guarded::new(stdout, over()), Heard::new(stdin, over()));
         let transport = AsyncRwTransport::<RoleClient, _, _>::new(stdout, stdin);
         match Client(Arc::clone(&ears)).serve(transport).await {
             Ok(service) => Ok(Self::new(service, ears, Some(life), None)),
