@@ -71,6 +71,7 @@ fn arrows_point_down() {
         ("host/fleet/Cargo.toml", &["vespiary-kernel"]),
         ("host/egress/Cargo.toml", &["vespiary-kernel"]),
         ("host/programs/Cargo.toml", &["vespiary-kernel"]),
+        ("host/mcp/Cargo.toml", &["vespiary-kernel"]),
         ("guest-sdk/Cargo.toml", &["vespiary-sdk-macros"]),
         ("guest-sdk/macros/Cargo.toml", &[]),
     ]);
@@ -106,6 +107,9 @@ fn heavy_dependencies_have_one_home() {
         ("rustls", &["host/egress/Cargo.toml"]),
         ("linux-keyutils", &["host/egress/Cargo.toml"]),
         ("rusqlite", &["host/ledger/Cargo.toml"]),
+        // The client's side in the pillar, the server's in the roof.
+        ("rmcp", &["host/mcp/Cargo.toml", "host/Cargo.toml"]),
+        ("sse-stream", &["host/mcp/Cargo.toml"]),
         ("tar", &["host/ledger/Cargo.toml"]),
         ("rquickjs", &["plugins/engine/Cargo.toml"]),
         ("landlock", &["host/programs/Cargo.toml", "host/sandbox/Cargo.toml"]),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use vespiary_kernel::capability::Capability;
-use vespiary_kernel::ids::{Digest, RunId, ToolName};
+use vespiary_kernel::ids::{Digest, PluginName, RunId, ToolName};
 
 /// A nest of sealed WebAssembly cells for the tools that AI agents use.
 #[derive(Debug, Parser)]
@@ -95,7 +95,8 @@ pub struct Output {
 /// What a call or run may do.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Permissions {
-    /// Grant a capability beside the default ones: read:PATH, write:PATH, net:HOST, env:NAME, tool:PLUGIN.TOOL, spawn:N.
+    /// Grant a capability beside the default ones: read:PATH, write:PATH, net:HOST, env:NAME, tool:PLUGIN.TOOL,
+    /// mcp:SERVER.TOOL, exec:PROGRAM, spawn:N.
     #[arg(long, value_name = "CAP")]
     pub allow: Vec<Capability>,
     /// Take this away from every call, whatever it is granted.
@@ -260,21 +261,6 @@ pub struct CallArgs {
     pub output: Output,
 }
 
-/// `vespiary plugin`.
-#[derive(Debug, Subcommand)]
-pub enum PluginCommand {
-    /// The bundled plugins.
-    List(Output),
-    /// What a plugin offers, what it needs and why, and what its component imports.
-    Inspect {
-        /// A bundled plugin's name, or the path of a component with its manifest beside it.
-        plugin: String,
-        /// How to print.
-        #[command(flatten)]
-        output: Output,
-    },
-}
-
 /// `vespiary mcp`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -290,6 +276,30 @@ pub struct McpArgs {
 /// What can be done about MCP besides serving.
 #[derive(Debug, Subcommand)]
 pub enum McpCommand {
+    /// The servers that the project configures, and whether each is trusted as it is configured. Connects to none.
+    #[command(after_help = "Exit codes: 0, or 2 where something in the project's files is wrong.")]
+    Servers {
+        /// The project directory.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look at a server's tools, and trust them as they are: from then on, calls to exactly these can run where they are granted.
+    #[command(after_help = "Exit codes: 0 it is trusted, 3 something it needs was not granted, or nobody agreed.")]
+    Trust(TrustArgs),
+    /// Trust nothing of a server any more.
+    Untrust {
+        /// The server's name.
+        server: PluginName,
+        /// The project directory.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        dir: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Write the entry that has a client start this server, showing the change first.
     Install(InstallArgs),
     /// Check the entries of all clients: that each starts a server, and what it offers.
@@ -330,6 +340,40 @@ pub struct InstallArgs {
     /// Flags that the server is to be started with: -- --allow write:out
     #[arg(last = true, value_name = "FLAGS")]
     pub flags: Vec<String>,
+}
+
+/// `vespiary mcp trust`.
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// The server's name.
+    pub server: PluginName,
+    /// The project directory, to which relative paths and capabilities refer.
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub dir: PathBuf,
+    /// Do not ask: whoever runs this has looked.
+    #[arg(long)]
+    pub yes: bool,
+    /// What the server may do while it is looked at: all it needs must be granted, as in a call.
+    #[command(flatten)]
+    pub permissions: Permissions,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `vespiary plugin`.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// The bundled plugins.
+    List(Output),
+    /// What a plugin offers, what it needs and why, and what its component imports.
+    Inspect {
+        /// A bundled plugin's name, or the path of a component with its manifest beside it.
+        plugin: String,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 /// What an MCP server serves, and to whom.

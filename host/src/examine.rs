@@ -53,7 +53,7 @@ impl Examiner {
             shelf as Arc<dyn Catalog>,
             rules.policy,
             Pool::new(at),
-            Arc::new(Runners::new(sandbox, wiring::programs(), None)),
+            Arc::new(Runners::new(sandbox, wiring::programs(), None, None)),
             Arc::new(AtTerminal::new(Arc::new(|ask| ask()), rules.ask_time_max)),
         );
         let who = dispatcher.start(wiring::new_run_id()?, root, Grant::none(), RunLimits::default());

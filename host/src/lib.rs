@@ -24,6 +24,7 @@ pub mod policy;
 pub mod progress;
 pub mod report;
 pub mod runners;
+pub mod servers;
 pub mod terminal;
 pub mod wiring;
 pub mod workflows;

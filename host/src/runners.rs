@@ -1,4 +1,5 @@
-//! Who runs what was admitted: components in the sandbox, host programs in their own walls, models by their provider. The receipt says which it is.
+//! Who runs what was admitted: components in the sandbox, host programs in their own walls, models by
+//! their provider, tools of MCP servers by those who speak for them. The receipt says which it is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,21 +11,23 @@ use vespiary_kernel::observed::Observation;
 use vespiary_kernel::plugin::Kind;
 use vespiary_kernel::ports::{BoxFuture, Runner, ScriptCell};
 use vespiary_kernel::scope::Scope;
+use vespiary_mcp::Servers;
 use vespiary_programs::Programs;
 use vespiary_sandbox::Sandbox;
 
-/// The sandbox, and beside it the programs of this machine and whoever answers for models.
+/// The sandbox, and beside it the programs of this machine, whoever answers for models, and MCP servers.
 #[derive(Debug)]
 pub struct Runners {
     sandbox: Arc<Sandbox>,
     programs: Programs,
     models: Option<Models>,
+    servers: Option<Servers>,
 }
 
 impl Runners {
-    /// Both, and what asks models where there is a provider.
-    pub fn new(sandbox: Arc<Sandbox>, programs: Programs, models: Option<Models>) -> Self {
-        Self { sandbox, programs, models }
+    /// All of them, and what asks models and MCP servers where there are any.
+    pub fn new(sandbox: Arc<Sandbox>, programs: Programs, models: Option<Models>, servers: Option<Servers>) -> Self {
+        Self { sandbox, programs, models, servers }
     }
 }
 
@@ -32,6 +35,13 @@ impl Runner for Runners {
     fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
         match admitted.plugin().kind {
             Kind::Program => self.programs.run(admitted),
+            Kind::Mcp => match &self.servers {
+                Some(servers) => servers.run(admitted),
+                None => {
+                    let why = "MCP servers are not called from here".into();
+                    Box::pin(std::future::ready(Outcome::refused(Failure::Unrunnable(why))))
+                }
+            },
             Kind::Model => match &self.models {
                 Some(models) => models.run(admitted),
                 None => {

@@ -13,6 +13,7 @@ use crate::policy::places::Places;
 use crate::policy::secret as policy;
 use crate::policy::{Flags, Rules};
 use crate::runners::Runners;
+use crate::servers::launch::Confining;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use vespiary_kernel::reuse::Doubt;
 use vespiary_ledger::ledger::Ledger;
 use vespiary_ledger::recall::{LastTime, Recollection, Spent};
 use vespiary_ledger::store::LedgerError;
+use vespiary_mcp::{Servers, ServersConfig};
 use vespiary_programs::{Programs, ProgramsConfig};
 use vespiary_sandbox::{Sandbox, SandboxConfig, SandboxError};
 
@@ -133,7 +135,8 @@ impl Host {
         let limits = rules.policy.host(HostLimits { cells_memory_bytes: memory_for_cells(), ..HostLimits::default() });
         let at = under(at, &limits);
         let catalog = Arc::new(Renewable::new(Arc::clone(&shelf)));
-        let config = sandbox_config(home, Arc::clone(&catalog) as _, at, &limits).with_egress(egress(&rules, &limits)?);
+        let egress = egress(&rules, &limits)?;
+        let config = sandbox_config(home, Arc::clone(&catalog) as _, at, &limits).with_egress(Arc::clone(&egress));
         let config = SandboxConfig { worktree_dir: Some(home.worktrees()), ..config };
         let sandbox = Arc::new(Sandbox::new(config)?);
         if let Some(refused) = sandbox.cache_refused() {
@@ -146,7 +149,7 @@ impl Host {
         };
         let terminal = Arc::new(AtTerminal::new(quietly, rules.ask_time_max));
         let (recall, spent, last) = before.recall(&ledger)?;
-        let runners = Runners::new(Arc::clone(&sandbox), programs(), models);
+        let runners = Runners::new(Arc::clone(&sandbox), programs(), models, Some(servers(&shelf, egress)));
         let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
             None => {
                 let asks = elsewhere.unwrap_or_else(|| Arc::clone(&terminal) as _);
@@ -201,6 +204,19 @@ fn egress(rules: &Rules, limits: &HostLimits) -> Result<Arc<dyn Egress>, Trouble
 /// The programs of this machine, for calls that were granted one by name.
 pub fn programs() -> Programs {
     Programs::new(ProgramsConfig::new(entries::program()))
+}
+
+/// The MCP servers of the project. Nothing is started or connected to before a call that may asks for it.
+fn servers(shelf: &Shelf, egress: Arc<dyn Egress>) -> Servers {
+    let of = shelf.servers();
+    Servers::new(ServersConfig {
+        servers: of.iter().map(|server| server.config.clone()).collect(),
+        lock: of.lock().clone(),
+        looked_at: of.looked_at.clone(),
+        launch: Arc::new(Confining(programs())),
+        egress,
+        variables: variables(),
+    })
 }
 
 /// As many places as the machine's limits leave.

@@ -15,6 +15,7 @@ mod nested;
 #[cfg(debug_assertions)]
 mod policy;
 mod resume;
+mod servers;
 mod stop;
 mod workflows;
 mod worktree;

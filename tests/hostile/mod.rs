@@ -53,6 +53,7 @@ mod quotas;
 mod record;
 mod resources;
 mod scripts;
+mod servers;
 mod words;
 mod worktree;
 

@@ -19,6 +19,7 @@ use vespiary_kernel::policy::{Answer, Policy};
 use vespiary_kernel::pool::{Capacity, Pool};
 use vespiary_kernel::ports::{Approver, Asked, BoxFuture, Catalog, Log, LogError};
 use vespiary_kernel::principal::{Principal, RunLimits};
+use vespiary_mcp::Servers;
 use vespiary_programs::{Programs, ProgramsConfig};
 use vespiary_sandbox::{Sandbox, SandboxConfig};
 
@@ -93,7 +94,7 @@ impl Guests {
                 .replace("wall-time-ms-max = 1500", "wall-time-ms-max = 60000")
                 .replace("memory-bytes-max = 33554432", "memory-bytes-max = 67108864"),
             // The engine itself stops a script at 192 MiB, and is left room beside that.
-            Kind::Engine | Kind::Program | Kind::Model => {
+            Kind::Engine | Kind::Program | Kind::Model | Kind::Mcp => {
                 "[quota]\ncpu-time-ms-max = 5000\nmemory-bytes-max = 268435456\n".to_owned()
             }
         };
@@ -108,6 +109,7 @@ impl Guests {
             Kind::Engine => "engine",
             Kind::Program => "program",
             Kind::Model => "model",
+            Kind::Mcp => "mcp",
         };
         let text = format!("name = '{name}'\nversion = '1'\nkind = '{kind}'\ndescription = 'hostile'\n{quota}{needs}");
         self.add_manifest(&text, bytes);
@@ -181,7 +183,7 @@ fn written(guests: &mut Guests) {
             let needs = match kind {
                 Kind::Tools => READS_THE_PROJECT,
                 Kind::Agent => TOOLS_TO_ASK_FOR,
-                Kind::Engine | Kind::Program | Kind::Model => "",
+                Kind::Engine | Kind::Program | Kind::Model | Kind::Mcp => "",
             };
             guests.add(&name.replace('_', "-"), kind, needs, component);
         }
@@ -248,6 +250,23 @@ pub fn guests(guests: &mut Guests) {
     guests.add("engine", Kind::Engine, "", built("engine"));
 }
 
+/// Every guest, and one plugin that is none.
+struct Beside(Arc<dyn Catalog>, Arc<Plugin>);
+
+impl Catalog for Beside {
+    fn find(&self, tool: &ToolName) -> Option<Arc<Plugin>> {
+        if tool.plugin() == self.1.name.as_str() { Some(Arc::clone(&self.1)) } else { self.0.find(tool) }
+    }
+
+    fn component(&self, digest: &Digest) -> Option<Cow<'static, [u8]>> {
+        self.0.component(digest)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+}
+
 /// One run over one project.
 pub struct Rig {
     pub record: Arc<Record>,
@@ -288,10 +307,20 @@ impl Rig {
             all_guests(),
             Policy::default(),
             Pool::new(CAPACITY),
-            Arc::new(Runners::new(Arc::clone(&sandbox), programs(), None)),
+            Arc::new(Runners::new(Arc::clone(&sandbox), programs(), None, None)),
             Arc::new(Nobody),
         );
         Self { record: Arc::default(), dispatcher, sandbox, project, outside }
+    }
+
+    /// The same project, in which calls of `plugin` go to `servers`.
+    pub fn with_servers(self, plugin: Plugin, servers: Servers) -> Self {
+        let catalog = Arc::new(Beside(all_guests(), Arc::new(plugin)));
+        let runners = Runners::new(Arc::clone(&self.sandbox), programs(), None, Some(servers));
+        let log: Arc<dyn Log> = Arc::clone(&self.record) as _;
+        let pool = Pool::new(CAPACITY);
+        let dispatcher = Dispatcher::new(log, catalog, Policy::default(), pool, Arc::new(runners), Arc::new(Nobody));
+        Self { dispatcher, ..self }
     }
 
     pub fn who(&self, grant: &[&str]) -> Principal {
@@ -377,7 +406,7 @@ fn sandbox() -> Arc<Sandbox> {
 }
 
 /// The programs of this machine, behind the launcher that is shipped.
-fn programs() -> Programs {
+pub fn programs() -> Programs {
     Programs::new(ProgramsConfig::new(Some(env!("CARGO_BIN_EXE_vespiary").into())))
 }
 

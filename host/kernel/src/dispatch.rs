@@ -11,6 +11,7 @@ use crate::event::{Event, Payload};
 use crate::grant::Grant;
 use crate::ids::{CallId, Digest, PluginName, RunId, ToolName};
 use crate::json::Json;
+use crate::mcp::McpArguments;
 use crate::model::ModelArguments;
 use crate::plugin::{Kind, Need, Plugin};
 use crate::policy::{Case, Denial, Policy, Verdict};
@@ -261,11 +262,12 @@ impl Dispatcher {
             Kind::Tools | Kind::Program => (Berth::Tool, None),
             Kind::Engine => (Berth::Script, None),
             Kind::Model => (Berth::Model, None),
+            Kind::Mcp => (Berth::Server, None),
             Kind::Agent => {
                 (Berth::Agent, Some(Nested::new(self, who.within(scope.grant().clone()), Arc::clone(&account))))
             }
         };
-        let memory_bytes = if berth == Berth::Model { 0 } else { quota.memory_bytes_max };
+        let memory_bytes = if matches!(berth, Berth::Model | Berth::Server) { 0 } else { quota.memory_bytes_max };
         let lease = self.pool.lease(who.run().id(), berth, memory_bytes).await.map_err(Failure::Limit)?;
         let (local, arguments) = (call.tool.local(), call.arguments.clone());
         Ok(Step::Run(Admitted::seal(Parts {
@@ -401,7 +403,7 @@ impl Drop for OpenCall {
 }
 
 /// What a call needs because of what it asks for: the program to run, which may see the variables that its caller may; the model
-/// to ask.
+/// to ask; the tool of an MCP server.
 ///
 /// # Errors
 /// Arguments by which that cannot be told.
@@ -419,6 +421,11 @@ pub fn needs_of_call(plugin: &Plugin, arguments: &Json, grant: &Grant) -> Result
         Kind::Model => {
             let arguments = ModelArguments::read(arguments).map_err(Failure::InvalidArguments)?;
             Ok(vec![need(Capability::Model(arguments.model.pattern().clone()), "the model to ask", false)])
+        }
+        Kind::Mcp => {
+            let asked = McpArguments::read(arguments).map_err(Failure::InvalidArguments)?;
+            let tool = asked.pattern(&plugin.name).map_err(Failure::InvalidArguments)?;
+            Ok(tool.into_iter().map(|tool| need(Capability::Mcp(tool), "the server's tool to call", false)).collect())
         }
     }
 }

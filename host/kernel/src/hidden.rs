@@ -79,7 +79,7 @@ const ENDINGS: &[Hidden] = &[
     hidden("*.kdbx", "passwords"),
 ];
 
-/// Directories (or files) that a broad `write:` shows and does not let change, and why: what stands there is executed on the
+/// Directories and files that a broad `write:` shows and does not let change, and why: what stands there is executed on the
 /// host, or decides how other things there are read. A grant that spells the name out may change them.
 pub const GUARDED: &[(&str, &str)] = &[
     (".git", "hooks and settings there run programs"),
@@ -87,6 +87,9 @@ pub const GUARDED: &[(&str, &str)] = &[
     (".aws", "settings there run programs"),
     (".docker", "settings there run programs"),
     (".gnupg", "settings there decide what is trusted"),
+    (".mcp.json", "it says which MCP servers are started, and how"),
+    ("vespiary.toml", "it says which MCP servers are started, and how"),
+    ("vespiary.lock", "it says which MCP servers and tools are trusted"),
 ];
 
 /// Everything that is hidden, for documentation and for programs that confine by other means.
@@ -123,7 +126,8 @@ pub fn hiding(path: &str) -> impl Iterator<Item = Hiding<'_>> {
 /// The names in `path` for which a broad `write:` does not let it change, each with the place where it begins.
 pub fn guarding(path: &str) -> impl Iterator<Item = (usize, &str)> {
     names(path).filter(|(_, name)| {
-        name.starts_with('.') && GUARDED.iter().any(|(guarded, _)| guarded.eq_ignore_ascii_case(name))
+        // What no guarded name begins with is most of all names.
+        name.starts_with(['.', 'v', 'V']) && GUARDED.iter().any(|(guarded, _)| guarded.eq_ignore_ascii_case(name))
     })
 }
 
@@ -339,7 +343,8 @@ mod tests {
     fn guarded_directories_are_found_anywhere() {
         assert_eq!(guarding(".git/hooks/pre-commit").next(), Some((0, ".git")));
         assert_eq!(guarding("sub/.GIT").next(), Some((4, ".GIT")));
-        assert_eq!(guarding("src/git/.github/x").next(), None);
+        assert_eq!(guarding("a/Vespiary.toml").next(), Some((2, "Vespiary.toml")));
+        assert_eq!(guarding("src/git/.github/x/vespiary.rs").next(), None);
     }
 
     #[test]

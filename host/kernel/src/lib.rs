@@ -16,6 +16,7 @@ pub mod host;
 pub mod http;
 pub mod ids;
 pub mod json;
+pub mod mcp;
 pub mod model;
 pub mod net;
 pub mod observed;

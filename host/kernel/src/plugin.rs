@@ -32,12 +32,14 @@ pub enum Kind {
     Program,
     /// Asks a language model. Part of the host and no component; no manifest from outside can say so.
     Model,
+    /// Speaks for one MCP server of somebody else's. Part of the host and no component; no manifest from outside can say so.
+    Mcp,
 }
 
 impl Kind {
     /// Whether a component stands behind it; otherwise the host itself does.
     pub fn is_component(self) -> bool {
-        !matches!(self, Self::Program | Self::Model)
+        !matches!(self, Self::Program | Self::Model | Self::Mcp)
     }
 }
 

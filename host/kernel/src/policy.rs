@@ -274,7 +274,7 @@ pub struct Case<'a> {
     pub grant: &'a Grant,
     /// The tool's plugin.
     pub plugin: &'a Plugin,
-    /// What this call needs beyond what the plugin declared for the tool: a host program its arguments name.
+    /// What this call needs beyond what the plugin declared for the tool: a host program, a model or a server's tool that its arguments name.
     pub extra: &'a [Need],
 }
 

@@ -20,6 +20,9 @@ pub enum Berth {
     Script,
     /// A request to a model. No cell, no memory and no processor: it waits for somebody else's machine.
     Model,
+    /// A call to a tool of an MCP server. No cell and no processor either: it waits for a program that all calls share, or for
+    /// somebody else's machine.
+    Server,
 }
 
 /// How many cells of each sort may be alive, how much memory they may hold, and how many may compute at once.
@@ -33,6 +36,8 @@ pub struct Capacity {
     pub scripts: usize,
     /// Requests to models under way.
     pub models: usize,
+    /// Calls to MCP servers under way.
+    pub servers: usize,
     /// Cells that compute at the same time.
     pub running: usize,
     /// Linear memory of all cells together, bytes. Half is for tools, three eighths for agents, the rest for scripts. Each sort
@@ -64,7 +69,16 @@ impl Capacity {
     /// The same, with memory for every place at its largest and a queue without end. For tests and for one call.
     pub const fn of_places(tools: usize, agents: usize, scripts: usize, running: usize) -> Self {
         let memory_bytes_max = 8 * (tools + agents + scripts) as u64 * CELL_BYTES_MAX;
-        Self { tools, agents, scripts, models: agents, running, memory_bytes_max, queue_max: usize::MAX }
+        Self {
+            tools,
+            agents,
+            scripts,
+            models: agents,
+            servers: tools,
+            running,
+            memory_bytes_max,
+            queue_max: usize::MAX,
+        }
     }
 }
 
@@ -75,6 +89,7 @@ pub struct Pool {
     agents: Arc<Turnstile>,
     scripts: Arc<Turnstile>,
     models: Arc<Turnstile>,
+    servers: Arc<Turnstile>,
     running: Arc<Turnstile>,
 }
 
@@ -88,6 +103,7 @@ impl Pool {
             agents: sort(capacity.agents, memory(3)),
             scripts: sort(capacity.scripts, capacity.scripts_memory()),
             models: Turnstile::new(capacity.models, u64::MAX, capacity.queue_max),
+            servers: Turnstile::new(capacity.servers, u64::MAX, capacity.queue_max),
             // Whoever asks for this has a place already, so its queue is as long as there are places.
             running: Turnstile::new(capacity.running, u64::MAX, usize::MAX),
         }
@@ -100,11 +116,12 @@ impl Pool {
             Berth::Agent => &self.agents,
             Berth::Script => &self.scripts,
             Berth::Model => &self.models,
+            Berth::Server => &self.servers,
         };
         // Whoever wants more than there ever is gets all of it, alone.
         let place = places.enter(run, memory_bytes.min(places.bytes_in_all)).await?;
         let running = match berth {
-            Berth::Model => None,
+            Berth::Model | Berth::Server => None,
             Berth::Tool | Berth::Agent | Berth::Script => Some(self.running.enter(run, 0).await?),
         };
         Ok(Lease { running, processors: Arc::clone(&self.running), run: run.clone(), _place: place })

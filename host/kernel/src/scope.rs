@@ -39,6 +39,13 @@ impl Scope {
         Self { grant: Grant::of_run(left), holes: holes.into() }
     }
 
+    /// The part of it that `keep` keeps, with the same holes: never more than it is.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&Capability) -> bool) -> Self {
+        let grant = Grant::of_run(self.grant.iter().filter(|held| keep(held)).cloned());
+        Self { grant, holes: Arc::clone(&self.holes) }
+    }
+
     /// What it allows, holes not subtracted.
     pub fn grant(&self) -> &Grant {
         &self.grant

@@ -12,6 +12,7 @@ mod find;
 mod launch;
 mod limits;
 mod mounts;
+mod opened;
 mod output;
 mod places;
 mod run;
@@ -25,6 +26,7 @@ mod world;
 
 pub use confined::{Confined, Ended, EndedBy, ProgramLimits, Refused};
 pub use launch::{ENTRY, enter};
+pub use opened::{Life, Opened, Wanted};
 pub use output::Kept;
 
 use std::path::PathBuf;

@@ -11,11 +11,12 @@ use crate::{Programs, ProgramsConfig};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 use vespiary_kernel::call::Usage;
 use vespiary_kernel::program::ProgramStatus;
@@ -35,15 +36,25 @@ impl Programs {
     /// When nothing was run, and why.
     pub async fn run_confined(&self, confined: Confined) -> Result<Ended, Refused> {
         let limits = confined.limits;
-        let Some(launcher) = &self.config.launcher else {
-            return Err(Refused::Unconfinable {
-                missing: "this process knows no launcher".into(),
-                remedy: "use the vespiary program, or have yours call `enter` and name it as launcher".into(),
-            });
-        };
+        let launcher = self.launcher()?;
         let found = find(&confined.program, &self.config)?;
         let order = order(confined, found, &self.config)?;
         Run::start(launcher, &order).await?.watch(&limits).await
+    }
+
+    /// Start one program that is spoken to while it runs: its standard input and output are the caller's.
+    pub(crate) async fn begin(&self, confined: Confined) -> Result<Run, Refused> {
+        let launcher = self.launcher()?;
+        let found = find(&confined.program, &self.config)?;
+        let order = Order { live: true, ..order(confined, found, &self.config)? };
+        Run::start(launcher, &order).await
+    }
+
+    fn launcher(&self) -> Result<&Path, Refused> {
+        self.config.launcher.as_deref().ok_or_else(|| Refused::Unconfinable {
+            missing: "this process knows no launcher".into(),
+            remedy: "use the vespiary program, or have yours call `enter` and name it as launcher".into(),
+        })
     }
 
     /// Whether this machine can confine programs: runs one that does nothing.
@@ -99,6 +110,7 @@ fn order(confined: Confined, found: Found, config: &ProgramsConfig) -> Result<Or
         name,
         args,
         stdin,
+        live: false,
         dir,
         system: config.system.clone(),
         read,
@@ -111,9 +123,10 @@ fn order(confined: Confined, found: Found, config: &ProgramsConfig) -> Result<Or
 }
 
 /// A launcher at work, and its ends of everything.
-struct Run {
+pub(crate) struct Run {
     launcher: Child,
-    hold: OwnedWriteHalf,
+    /// While it is held, the program may live. Somebody else's, once it is the program's standard input.
+    hold: Option<OwnedWriteHalf>,
     reports: BufReader<OwnedReadHalf>,
 }
 
@@ -122,7 +135,7 @@ struct Progress {
     end: Option<Result<EndedBy, Refused>>,
     used: Used,
     stdout: Kept,
-    stderr: Kept,
+    stderr: Arc<Mutex<Kept>>,
     alive: Instant,
 }
 
@@ -149,16 +162,30 @@ impl Run {
         if timeout(ORDER_TIME_MAX, hold.write_all(&bytes)).await.is_err() {
             return Err(Refused::Host("the launcher does not read its order; this machine is too busy".into()));
         }
-        Ok(Self { launcher, hold, reports: BufReader::with_capacity(REPORT_BYTES_MAX, reports) })
+        Ok(Self { launcher, hold: Some(hold), reports: BufReader::with_capacity(REPORT_BYTES_MAX, reports) })
     }
 
-    async fn watch(mut self, limits: &ProgramLimits) -> Result<Ended, Refused> {
+    /// The program's standard input and output, once.
+    pub(crate) fn take_streams(&mut self) -> Option<(OwnedWriteHalf, ChildStdout)> {
+        self.hold.take().zip(self.launcher.stdout.take())
+    }
+
+    async fn watch(self, limits: &ProgramLimits) -> Result<Ended, Refused> {
+        self.watch_into(limits, Arc::new(Mutex::new(Kept::new(limits.kept_bytes_max)))).await
+    }
+
+    /// The same, where others see what it says on standard error as it says it.
+    pub(crate) async fn watch_into(
+        mut self,
+        limits: &ProgramLimits,
+        stderr: Arc<Mutex<Kept>>,
+    ) -> Result<Ended, Refused> {
         let started = Instant::now();
         let mut progress = Progress {
             end: None,
             used: Used::default(),
             stdout: Kept::new(limits.kept_bytes_max),
-            stderr: Kept::new(limits.kept_bytes_max),
+            stderr,
             alive: started,
         };
         let over = self.read_all(&mut progress, limits, started).await;
@@ -173,7 +200,8 @@ impl Run {
             ..Usage::default()
         };
         let by = progress.end.unwrap_or_else(|| Err(Refused::Host("the launcher ended without a word".into())))?;
-        Ok(Ended { by, stdout: progress.stdout, stderr: progress.stderr, usage })
+        let stderr = kept(&progress.stderr).clone();
+        Ok(Ended { by, stdout: progress.stdout, stderr, usage })
     }
 
     /// Read streams and reports until all have ended, which is when no process is left that could write. The limit, if one
@@ -196,7 +224,7 @@ impl Run {
                 }
                 read = some(&mut stderr, &mut err) => {
                     if read == 0 { stderr = None }
-                    progress.hear(read).stderr.push(&err[..read]);
+                    kept(&progress.hear(read).stderr).push(&err[..read]);
                 }
                 read = next_line(&mut self.reports, &mut line), if listening => {
                     listening = read.is_ok_and(|bytes| bytes > 0) && progress.note(&line);
@@ -209,7 +237,7 @@ impl Run {
                     return Some(hit("idle-time-ms", limits.idle_time_max, progress.alive.elapsed()));
                 }
             }
-            let bytes = progress.stdout.bytes() + progress.stderr.bytes();
+            let bytes = progress.stdout.bytes() + kept(&progress.stderr).bytes();
             if bytes > limits.output_bytes_max {
                 return Some(LimitHit { quota: "output-bytes".into(), limit: limits.output_bytes_max, used: bytes });
             }
@@ -281,6 +309,11 @@ async fn some(stream: &mut Option<impl AsyncRead + Unpin>, into: &mut [u8]) -> u
         Some(stream) => stream.read(into).await.unwrap_or(0),
         None => std::future::pending().await,
     }
+}
+
+/// A poisoned lock only means that a thread died while it copied bytes.
+pub(crate) fn kept(stream: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hit(quota: &str, limit: Duration, used: Duration) -> LimitHit {

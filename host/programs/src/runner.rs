@@ -3,6 +3,7 @@
 
 use crate::Programs;
 use crate::confined::{Confined, Ended, EndedBy, ProgramLimits, Refused};
+use crate::opened::Wanted;
 use crate::output::Kept;
 use crate::places::Places;
 use crate::world::TEMP;
@@ -63,7 +64,7 @@ impl Programs {
         if !admitted.scope().grant().covers(&exec) {
             return Err(Failure::Host(format!("a call was admitted without {exec}")));
         }
-        let scope = admitted.scope().clone();
+        let scope = admitted.scope();
         if admitted.isolation() == Isolation::Worktree && scope.paths().any(|(access, _)| access == Access::Write) {
             return Err(Failure::Failed(
                 "a host program does not see the worktree of an isolated agent, and must not write into the project \
@@ -71,26 +72,40 @@ impl Programs {
                     .into(),
             ));
         }
-        let root = admitted.root().to_owned();
-        // Looking for what is hidden reads a tree.
-        let looked = tokio::task::spawn_blocking(move || Ok((Places::of(&scope, &root)?, canonical(&root)?, scope)));
-        let (places, root, scope) =
-            looked.await.map_err(|died| Failure::Host(died.to_string()))?.map_err(into_failure)?;
         let left = admitted.account().left(Resource::CpuTime);
-        let dir = arguments.dir().map_or_else(|| start(&root, &places), |dir| root.join(dir));
-        Ok(Confined {
+        let wanted = Wanted {
             program: arguments.program().clone(),
             args: arguments.args().to_vec(),
-            stdin: arguments.stdin().map(ToOwned::to_owned),
-            dir,
-            read: places.read.into_iter().collect(),
-            write: places.write.into_iter().collect(),
-            hide: places.hide.into_iter().collect(),
-            network: has_whole_network(&scope),
-            env: variables(&scope),
+            dir: arguments.dir().map(ToOwned::to_owned),
+            env: variables(scope),
+            scope: scope.clone(),
+            root: admitted.root().to_owned(),
             limits: limits(&self.config.limits, admitted.quota(), left),
-        })
+        };
+        let stdin = arguments.stdin().map(ToOwned::to_owned);
+        Ok(Confined { stdin, ..within(wanted).await? })
     }
+}
+
+/// The world that a scope gives a program.
+pub(crate) async fn within(wanted: Wanted) -> Result<Confined, Refused> {
+    let Wanted { program, args, dir, env, scope, root, limits } = wanted;
+    // Looking for what is hidden reads a tree.
+    let looked = tokio::task::spawn_blocking(move || Ok((Places::of(&scope, &root)?, canonical(&root)?, scope)));
+    let (places, root, scope) = looked.await.map_err(|died| Refused::Host(died.to_string()))??;
+    let dir = dir.map_or_else(|| start(&root, &places), |dir| root.join(dir));
+    Ok(Confined {
+        program,
+        args,
+        stdin: None,
+        dir,
+        read: places.read.into_iter().collect(),
+        write: places.write.into_iter().collect(),
+        hide: places.hide.into_iter().collect(),
+        network: has_whole_network(&scope),
+        env,
+        limits,
+    })
 }
 
 /// Where a program starts that is told nothing: in the project, or, where it is given nothing there, in its own directory.
@@ -101,10 +116,6 @@ fn start(root: &Path, places: &Places) -> PathBuf {
 
 fn canonical(root: &Path) -> Result<PathBuf, Refused> {
     std::fs::canonicalize(root).map_err(|error| Refused::Place(format!("{} cannot be used: {error}", root.display())))
-}
-
-fn into_failure(refused: Refused) -> Failure {
-    refused.into()
 }
 
 /// Whether nothing of the network is withheld.

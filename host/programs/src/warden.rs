@@ -10,8 +10,9 @@ use crate::{limits, walls, world};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::DumpableBehavior;
-use std::io::{self, PipeReader, Read as _, Write as _};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How often the tree is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What a pipe that takes anything takes without waiting, bytes.
+const PIPE_ROOM: usize = 4096;
 /// How often the host hears of it.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -52,8 +55,13 @@ pub(crate) fn watch(socket: &UnixStream) -> Result<(), Refused> {
         .map_err(|error| Refused::Place(format!("the program cannot start in {}: {error}", order.dir.display())))?;
     limits::apply(&order.limits).map_err(|error| walls::unconfinable(format!("limits were refused ({error})")))?;
     walls::raise(&order)?;
-    end_with_host(socket)?;
-    let stdin = order.stdin.take().map(feed).transpose()?;
+    let stdin = match order.live {
+        true => Some(pass_on(socket)?),
+        false => {
+            end_with_host(socket)?;
+            order.stdin.take().map(feed).transpose()?
+        }
+    };
     // Every thread the warden needs stands before the program does, which may leave no room for another.
     let (begin, ended) = reaper()?;
     let program = start(&order, stdin)?;
@@ -95,6 +103,49 @@ fn end_with_host(socket: &UnixStream) -> Result<(), Refused> {
         let _ = socket.read(&mut [0]);
         std::process::exit(1);
     })
+}
+
+/// A pipe out of which comes what the host sends from now on. Die when it hangs up, also while the program does not read.
+fn pass_on(socket: &UnixStream) -> Result<PipeReader, Refused> {
+    let (reader, stdin) = io::pipe().map_err(|error| Refused::Host(format!("no pipe: {error}")))?;
+    let mut socket = socket.try_clone().map_err(|error| Refused::Host(error.to_string()))?;
+    thread("host", move || {
+        let mut stdin = Some(stdin);
+        let mut piece = [0; PIPE_ROOM];
+        loop {
+            let read = socket.read(&mut piece).unwrap_or(0);
+            if read == 0 || !has_room(&socket, &mut stdin) {
+                std::process::exit(1);
+            }
+            // There is room, so this does not wait. A program may close its standard input and go on.
+            if stdin.as_mut().is_some_and(|stdin| stdin.write_all(&piece[..read]).is_err()) {
+                stdin = None;
+            }
+        }
+    })?;
+    Ok(reader)
+}
+
+/// Wait until the pipe takes a piece, or until nobody reads it any more. False: the host hung up meanwhile.
+fn has_room(socket: &UnixStream, stdin: &mut Option<PipeWriter>) -> bool {
+    while let Some(pipe) = stdin.as_ref() {
+        let mut waited = [PollFd::new(pipe, PollFlags::OUT), PollFd::new(socket, PollFlags::RDHUP)];
+        match poll(&mut waited, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return false,
+            Ok(_) => {}
+        }
+        let [pipe, host] = waited.map(|of| of.revents());
+        if host.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
+            return false;
+        }
+        if pipe.intersects(PollFlags::ERR | PollFlags::HUP) {
+            *stdin = None;
+        } else if pipe.contains(PollFlags::OUT) {
+            return true;
+        }
+    }
+    true
 }
 
 /// Wait for the program's end, or end it at a limit; then end all that it left behind.

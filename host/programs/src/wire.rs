@@ -19,6 +19,8 @@ pub(crate) struct Order {
     pub(crate) name: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) stdin: Option<String>,
+    /// Whether whatever the host sends after this order is the program's standard input, in place of `stdin`.
+    pub(crate) live: bool,
     pub(crate) dir: PathBuf,
     pub(crate) system: Vec<PathBuf>,
     pub(crate) read: Vec<PathBuf>,

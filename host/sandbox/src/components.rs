@@ -212,7 +212,9 @@ fn link(engine: &Engine, component: &Component, sort: Sort, imports: &Imports) -
         Kind::Tools => ("tool-plugin", ToolPluginPre::new(instance).map(Ready::Tools)),
         Kind::Agent => ("agent-plugin", AgentPluginPre::new(instance).map(Ready::Agent)),
         Kind::Engine => ("script-engine", ScriptEnginePre::new(instance).map(Ready::Engine)),
-        Kind::Program | Kind::Model => return Err(unrunnable("it is part of the host and no component".into())),
+        Kind::Program | Kind::Model | Kind::Mcp => {
+            return Err(unrunnable("it is part of the host and no component".into()));
+        }
     };
     linked.map_err(|error| unrunnable(format!("it is not a component of the world vespiary:plugin/{world}: {error:#}")))
 }

@@ -111,8 +111,8 @@ impl Imports {
             Kind::Tools if sort.net => &self.net_tools,
             Kind::Tools => &self.tools,
             Kind::Agent => &self.agents,
-            // A host program is no component, so nothing is ever linked for one.
-            Kind::Engine | Kind::Program | Kind::Model => &self.engine,
+            // What is part of the host is no component, so nothing is ever linked for it.
+            Kind::Engine | Kind::Program | Kind::Model | Kind::Mcp => &self.engine,
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn load(path: &Path) -> Result<Entry, Trouble> {
         return Err(refused(&"kind = \"engine\" is for the bundled script engine alone"));
     }
     if !manifest.kind.is_component() {
-        return Err(refused(&"kind = \"program\" is for the host's own exec alone"));
+        return Err(refused(&"that kind is for parts of the host alone; write kind = \"tools\" or \"agent\""));
     }
     let plugin = Plugin::new(manifest, Digest::of(&component), Trust::Added).map_err(|e| refused(&e))?;
     let origin = Origin::File(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));

@@ -7,6 +7,7 @@ mod program;
 pub mod renew;
 
 use crate::exit::Trouble;
+use crate::servers::ProjectServers;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub enum Origin {
     Bundled,
     /// A file named by a person.
     File(PathBuf),
+    /// A server that a project configures, in this file.
+    Server(PathBuf),
 }
 
 /// One plugin with its component.
@@ -51,6 +54,7 @@ impl Entry {
 pub struct Shelf {
     entries: BTreeMap<PluginName, Entry>,
     by_digest: HashMap<Digest, PluginName>,
+    servers: Arc<ProjectServers>,
 }
 
 impl Shelf {
@@ -70,6 +74,38 @@ impl Shelf {
         Ok(self)
     }
 
+    /// Add the MCP servers that the project at `root` configures. What is wrong in its files is told where somebody asks for one.
+    pub fn with_servers(mut self, root: &Path) -> Result<Self, Trouble> {
+        let servers = ProjectServers::read(root, |name| self.entry(name).is_some());
+        for server in servers.iter() {
+            let origin = Origin::Server(PathBuf::from(&*server.file));
+            let plugin = Arc::new(servers.plugin(&server.config));
+            self.put(Entry { plugin, origin, component: Cow::Borrowed(&[]) })?;
+        }
+        self.servers = Arc::new(servers);
+        Ok(self)
+    }
+
+    /// Let the tools of this server be listed although nothing of it is trusted: a person is about to decide.
+    pub fn looking_at(mut self, server: PluginName) -> Self {
+        Arc::make_mut(&mut self.servers).looked_at = Some(server);
+        self
+    }
+
+    /// All but what was read from files of components.
+    pub fn without_files(&self) -> Self {
+        let stays = |entry: &Entry| !matches!(entry.origin, Origin::File(_));
+        let kept = self.entries.iter().filter(|(_, entry)| stays(entry));
+        let entries: BTreeMap<_, _> = kept.map(|(name, entry)| (name.clone(), entry.clone())).collect();
+        let by_digest = entries.iter().map(|(name, entry)| (entry.plugin.digest, name.clone())).collect();
+        Self { entries, by_digest, servers: Arc::clone(&self.servers) }
+    }
+
+    /// The MCP servers among them.
+    pub fn servers(&self) -> &ProjectServers {
+        &self.servers
+    }
+
     /// Put the component at `path` on the shelf, and say what its name is.
     pub fn load(&mut self, path: &Path) -> Result<PluginName, Trouble> {
         let entry = local::load(path)?;
@@ -83,7 +119,7 @@ impl Shelf {
         if let Some(taken) = self.entries.get(&name) {
             let by = match &taken.origin {
                 Origin::Bundled => "a bundled plugin".to_owned(),
-                Origin::File(path) => path.display().to_string(),
+                Origin::File(path) | Origin::Server(path) => path.display().to_string(),
             };
             return Err(Trouble::usage(
                 format!("the plugin {name} cannot be added"),

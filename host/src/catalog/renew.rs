@@ -3,7 +3,6 @@
 
 use super::Shelf;
 use crate::disk;
-use crate::exit::Trouble;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,15 +29,8 @@ impl Renewable {
     }
 
     /// Read the plugins at `paths` again and take up those that changed. Gives whether any did, and what was not taken up, and why.
-    ///
-    /// # Errors
-    /// There is no shelf to be made at all.
-    pub fn renew(
-        &self,
-        paths: &[PathBuf],
-        refuses: impl Fn(&Plugin) -> Option<String>,
-    ) -> Result<(bool, Vec<String>), Trouble> {
-        let (before, mut after, mut complaints) = (self.now(), Shelf::bundled()?, Vec::new());
+    pub fn renew(&self, paths: &[PathBuf], refuses: impl Fn(&Plugin) -> Option<String>) -> (bool, Vec<String>) {
+        let (before, mut after, mut complaints) = (self.now(), self.first.without_files(), Vec::new());
         for path in paths {
             let mut with = after.clone();
             let name = match with.load(path) {
@@ -63,7 +55,7 @@ impl Renewable {
         if changed {
             *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         }
-        Ok((changed, complaints))
+        (changed, complaints)
     }
 }
 
@@ -132,29 +124,29 @@ mod tests {
         let paths = [path.clone()];
         let look = Look::at(&paths);
         assert_eq!(look, Look::at(&paths));
-        assert!(!renewable.renew(&paths, |_| None).unwrap().0);
+        assert!(!renewable.renew(&paths, |_| None).0);
 
         let changed = [COMPONENT, b"\0"].concat();
         write(&changed, &need("read:src"));
         assert_ne!(look, Look::at(&paths));
-        assert_eq!(renewable.renew(&paths, |_| None).unwrap(), (true, Vec::new()));
+        assert_eq!(renewable.renew(&paths, |_| None), (true, Vec::new()));
         let digest = |renewable: &Renewable| renewable.find(&"mine.x".parse().unwrap()).map(|plugin| plugin.digest);
         assert_eq!(digest(&renewable), Some(Digest::of(&changed)));
 
         for more in ["read:.", "write:src", "net:*"] {
             write(COMPONENT, &need(more));
-            let (gone, complaints) = renewable.renew(&paths, |_| None).unwrap();
+            let (gone, complaints) = renewable.renew(&paths, |_| None);
             assert!(complaints[0].contains(more) && complaints[0].contains("start the server again"), "{complaints:?}");
             // What it was, it is no longer; what it is, nobody has allowed, however often it is tried.
             assert!(digest(&renewable).is_none() && gone);
-            assert_eq!(renewable.renew(&paths, |_| None).unwrap().1, complaints);
+            assert_eq!(renewable.renew(&paths, |_| None).1, complaints);
             assert!(digest(&renewable).is_none());
             write(&changed, &need("read:src"));
-            renewable.renew(&paths, |_| None).unwrap();
+            renewable.renew(&paths, |_| None);
         }
-        let (changed, complaints) = renewable.renew(&paths, |_| Some("the policy says no".into())).unwrap();
+        let (changed, complaints) = renewable.renew(&paths, |_| Some("the policy says no".into()));
         assert!(changed && complaints[0].contains("the policy says no"));
         std::fs::remove_file(&path).unwrap();
-        assert!(renewable.renew(&paths, |_| None).unwrap().1[0].contains("cannot be loaded"));
+        assert!(renewable.renew(&paths, |_| None).1[0].contains("cannot be loaded"));
     }
 }

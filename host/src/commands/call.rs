@@ -49,7 +49,7 @@ pub(super) fn call(args: &CallArgs, policy: Option<&Path>) -> Result<Exit, Troub
     let root = wiring::project(&args.dir)?;
     let home = Home::locate()?;
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
-    let shelf = wiring::shelf(&args.permissions, &rules)?;
+    let shelf = wiring::shelf(&args.permissions, &rules)?.with_servers(&root)?;
     let plugin = named(&shelf, &args.tool)?;
     let grant = wiring::grant(&args.permissions, defaults(&plugin, &args.tool));
     let id = wiring::new_run_id()?;
@@ -67,9 +67,11 @@ pub(super) fn call(args: &CallArgs, policy: Option<&Path>) -> Result<Exit, Troub
 /// The plugin of a tool.
 pub(super) fn named(shelf: &Shelf, tool: &ToolName) -> Result<Arc<Plugin>, Trouble> {
     shelf.find(tool).ok_or_else(|| {
+        // A server in which something is wrong is none, and this is where it is missed.
+        let faults: String = shelf.servers().faults.iter().map(|fault| format!("\n{fault}")).collect();
         Trouble::usage(
             format!("{tool} cannot be called"),
-            format!("there is no plugin named {:?}; there are {}", tool.plugin(), shelf.names().join(", ")),
+            format!("there is no plugin named {:?}; there are {}{faults}", tool.plugin(), shelf.names().join(", ")),
             "`vespiary plugin list` says what each is for; --plugin FILE.wasm adds one",
         )
     })
@@ -79,14 +81,14 @@ pub(super) fn named(shelf: &Shelf, tool: &ToolName) -> Result<Arc<Plugin>, Troub
 pub(super) fn defaults(plugin: &Plugin, tool: &ToolName) -> impl Iterator<Item = Capability> + use<> {
     let tools = match plugin.kind {
         Kind::Agent => ToolPattern::Any,
-        Kind::Tools | Kind::Engine | Kind::Program | Kind::Model => ToolPattern::One(tool.clone()),
+        Kind::Tools | Kind::Engine | Kind::Program | Kind::Model | Kind::Mcp => ToolPattern::One(tool.clone()),
     };
     let read = ".".parse().map(Capability::Read).ok();
     read.into_iter().chain([Capability::Tool(tools)])
 }
 
 /// The call between the record of a run's start and of its end.
-async fn recorded(
+pub(super) async fn recorded(
     host: &Host,
     who: &Principal,
     live: &Live,

@@ -31,7 +31,7 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let root = wiring::project(&args.dir)?;
     let home = Home::locate()?;
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
-    let shelf = wiring::shelf(&args.permissions, &rules)?;
+    let shelf = wiring::shelf(&args.permissions, &rules)?.with_servers(&root)?;
     let model = match &args.provider {
         Some(provider) => Some(models::default_model(&*ProviderSpec::open(provider)?)?),
         None => None,

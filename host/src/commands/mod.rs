@@ -17,6 +17,7 @@ mod policy;
 mod resume;
 mod run;
 mod runs;
+mod servers;
 mod started;
 mod told;
 mod workflows;
@@ -89,6 +90,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain(&args, named),
         Command::Mcp(args) => match &args.command {
             None => mcp::serve(&args.serve, named),
+            Some(McpCommand::Servers { dir, output }) => servers::list(dir, *output),
+            Some(McpCommand::Trust(args)) => servers::trust(args, named),
+            Some(McpCommand::Untrust { server, dir, output }) => servers::untrust(server, dir, *output),
             Some(McpCommand::Install(args)) => install::install(args),
             Some(McpCommand::Doctor { dir, name, output }) => checkup::checkup(dir, name, *output),
         },
@@ -130,7 +134,12 @@ impl Command {
                 | RunsCommand::Apply { output, .. },
             ) => *output,
             Self::Mcp(args) => match &args.command {
-                Some(McpCommand::Doctor { output, .. }) => *output,
+                Some(
+                    McpCommand::Doctor { output, .. }
+                    | McpCommand::Servers { output, .. }
+                    | McpCommand::Untrust { output, .. },
+                ) => *output,
+                Some(McpCommand::Trust(args)) => args.output,
                 Some(McpCommand::Install(_)) | None => Output { json: false },
             },
             Self::Runs(RunsCommand::Resume(args)) => args.output,

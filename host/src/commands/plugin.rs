@@ -120,7 +120,7 @@ fn as_json(entry: &Entry, imports: &[String], description: &Description) -> Valu
     shape["schema"] = "vespiary.plugin/1".into();
     shape["origin"] = match &entry.origin {
         Origin::Bundled => "bundled".into(),
-        Origin::File(path) => path.display().to_string().into(),
+        Origin::File(path) | Origin::Server(path) => path.display().to_string().into(),
     };
     shape["component_bytes"] = entry.component_bytes().into();
     shape["needs"] = plugin
@@ -215,5 +215,6 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Engine => "engine",
         Kind::Program => "program",
         Kind::Model => "model",
+        Kind::Mcp => "mcp",
     }
 }

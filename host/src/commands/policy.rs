@@ -238,6 +238,7 @@ pub(super) fn explain(args: &CallArgs, named: Option<&Path>) -> Result<Exit, Tro
     let (home, root) = (Home::locate()?, wiring::project(&args.dir)?);
     let rules = wiring::rules(&home, named, &root, &args.permissions)?;
     let shelf = wiring::shelf(&Permissions { plugin: Vec::new(), ..args.permissions.clone() }, &rules)?;
+    let shelf = shelf.with_servers(&root)?;
     // A plugin that is not admitted is what there is to explain.
     let shelf = args
         .permissions

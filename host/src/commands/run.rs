@@ -116,7 +116,10 @@ pub(super) fn run(
     let earlier = before.resumed.clone();
     let resumes = earlier.first().cloned();
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
-    let mut shelf = wiring::shelf(&args.permissions, &rules)?;
+    let mut shelf = wiring::shelf(&args.permissions, &rules)?.with_servers(&root)?;
+    for fault in &shelf.servers().faults {
+        eprintln!("vespiary: {fault}");
+    }
     let provider = args.provider.as_ref().map(ProviderSpec::open).transpose()?;
     let model = provider.as_deref().map(models::default_model).transpose()?;
     if provider.is_some() {

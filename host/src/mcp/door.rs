@@ -435,7 +435,11 @@ fn call(nest: &Arc<Nest>, offer: Offer, stay: Arc<Stay>, arguments: JsonObject) 
     let (voice, ear) = voice::voice();
     let dispatcher = Arc::clone(&nest.host().dispatcher);
     let work = async move {
-        let Ok(arguments) = Json::of(&arguments) else { return failed_in_words("the arguments are no JSON", JsonObject::new()) };
+        let arguments = match &offer.of_server {
+            None => Json::of(&arguments),
+            Some(tool) => Json::of(&json!({ "tool": tool, "arguments": arguments })),
+        };
+        let Ok(arguments) = arguments else { return failed_in_words("the arguments are no JSON", JsonObject::new()) };
         let call = ToolCall { tool: offer.call.clone(), arguments, keep: Keep::Digest };
         let outcome = {
             let dispatched = dispatcher.dispatch(stay.who(), call);
@@ -464,6 +468,11 @@ fn result(offer: &Offer, run: &RunId, outcome: Outcome) -> CallToolResult {
     match outcome.ending {
         Ending::Done(value) => {
             let parsed: Value = value.read().unwrap_or(Value::Null);
+            if offer.of_server.is_some() && let Some(content) = content_of_server(&parsed) {
+                let mut result = CallToolResult::success(content);
+                result.meta = Some(MetaObject(about));
+                return result;
+            }
             match offer.wraps {
                 true => {
                     let text = match &parsed {
@@ -481,6 +490,18 @@ fn result(offer: &Offer, run: &RunId, outcome: Outcome) -> CallToolResult {
             failed_in_words(&format!("{failure}{more}"), about)
         }
     }
+}
+
+/// What a server said that has no structure of its own, block by block, with what a terminal would obey made harmless.
+fn content_of_server(value: &Value) -> Option<Vec<ContentBlock>> {
+    let members = value.as_object().filter(|members| members.len() == 1)?;
+    let mut blocks: Vec<Value> = members.get("content")?.as_array()?.clone();
+    for block in &mut blocks {
+        if let Some(Value::String(text)) = block.get_mut("text") {
+            *text = plain(text).into_owned();
+        }
+    }
+    serde_json::from_value(Value::Array(blocks)).ok()
 }
 
 fn said(text: String, structured: Value, about: &JsonObject) -> CallToolResult {

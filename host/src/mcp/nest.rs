@@ -178,15 +178,12 @@ impl Nest {
             tokio::time::sleep(LOOK_EVERY).await;
             before = Look::at(&paths);
             let policy = self.made_of.host.dispatcher.policy();
-            match self.made_of.host.catalog.renew(&paths, |plugin| policy.refuses(plugin).map(|denial| denial.to_string())) {
-                Ok((changed, complaints)) => {
-                    complaints.into_iter().for_each(complain);
-                    if changed {
-                        *self.offers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
-                        self.changes.send_modify(|count| *count += 1);
-                    }
-                }
-                Err(trouble) => complain(trouble.to_string()),
+            let refuses = |plugin: &_| policy.refuses(plugin).map(|denial| denial.to_string());
+            let (changed, complaints) = self.made_of.host.catalog.renew(&paths, refuses);
+            complaints.into_iter().for_each(complain);
+            if changed {
+                *self.offers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+                self.changes.send_modify(|count| *count += 1);
             }
         }
     }

@@ -2,17 +2,20 @@
 //! takes. What a plugin says of itself is passed on as it was checked; a hint permits nothing.
 
 use crate::catalog::Shelf;
+use crate::servers::PinnedTool;
 use crate::terminal::clipped;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vespiary_kernel::capability::Capability;
+use vespiary_kernel::dispatch::needs_of_call;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::ToolName;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::plugin::{Kind, Need, Plugin};
 use vespiary_kernel::policy::{Case, Policy, Verdict};
+use vespiary_kernel::ports::Catalog as _;
 use vespiary_kernel::program::{ProgramArguments, ProgramResult};
 use vespiary_sandbox::Sandbox;
 use vespiary_sandbox::describe::{Description, ToolDescription};
@@ -33,6 +36,8 @@ pub struct Offer {
     pub tool: Tool,
     /// What is called.
     pub call: ToolName,
+    /// Its own name, where it is a tool of an MCP server, which is called through the server's one entry.
+    pub of_server: Option<String>,
     /// Whether its value is put into an object.
     pub wraps: bool,
     /// Whether a call could be allowed. Others are not listed; one that is made all the same is denied and recorded like any.
@@ -64,7 +69,8 @@ impl Offers {
             match plugin.kind {
                 Kind::Tools | Kind::Agent => Some((plugin, sandbox.describe(plugin).await)),
                 Kind::Program => Some((plugin, Ok(programs_own(plugin, grant)))),
-                Kind::Engine | Kind::Model => None,
+                // Those of servers follow, as they were trusted: nobody is asked for them.
+                Kind::Engine | Kind::Model | Kind::Mcp => None,
             }
         });
         for (plugin, described) in futures_util::future::join_all(all).await.into_iter().flatten() {
@@ -81,6 +87,12 @@ impl Offers {
                 }
                 Ok(Description::Engine) => {}
                 Err(failure) => complain(format!("the plugin {} offers nothing: {failure}", plugin.name)),
+            }
+        }
+        for tool in shelf.servers().pinned() {
+            match of_server(shelf, policy, grant, &tool) {
+                Ok(offer) => offers.put(offer, taken),
+                Err(why) => complain(format!("the tool {:?} of {} is not offered: {why}", clipped(tool.name, 80), tool.server)),
             }
         }
         offers
@@ -110,6 +122,19 @@ impl Offers {
 /// Whether a call could be allowed, perhaps after asking. What depends on arguments is judged when it is called.
 fn can_be_called(policy: &Policy, grant: &Grant, plugin: &Plugin, tool: &ToolName) -> bool {
     !matches!(policy.judge(Case { tool, grant, plugin, extra: &[] }), Verdict::Deny(_))
+}
+
+/// A tool of an MCP server, as a person trusted it.
+fn of_server(shelf: &Shelf, policy: &Policy, grant: &Grant, pinned: &PinnedTool<'_>) -> Result<Offer, String> {
+    let call: ToolName = format!("{}.{}", pinned.server, ToolName::AGENT_ENTRY).parse().map_err(|e| format!("{e}"))?;
+    let plugin = shelf.find(&call).ok_or("the server is not configured")?;
+    let mut tool: Tool = pinned.description.read().map_err(|error| error.to_string())?;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    tool.name = format!("{}_{}", pinned.server, pinned.name).chars().map(plain).collect::<String>().into();
+    let arguments = Json::of(&json!({ "tool": pinned.name })).map_err(|error| error.to_string())?;
+    let extra = needs_of_call(&plugin, &arguments, grant).map_err(|failure| failure.to_string())?;
+    let granted = !matches!(policy.judge(Case { tool: &call, grant, plugin: &plugin, extra: &extra }), Verdict::Deny(_));
+    Ok(Offer { tool, call, of_server: Some(pinned.name.to_owned()), wraps: false, granted })
 }
 
 /// The host's own tool, where any program was granted.
@@ -144,7 +169,7 @@ fn offer(plugin: &Plugin, described: ToolDescription, granted: bool) -> Offer {
         .with_title(title)
         .with_annotations(annotations)
         .with_raw_output_schema(Arc::new(output));
-    Offer { tool, call, wraps, granted }
+    Offer { tool, call, of_server: None, wraps, granted }
 }
 
 /// `files.read_lines` for people: `Files: read lines`.
@@ -230,7 +255,7 @@ mod tests {
             let call: ToolName = call.parse().unwrap();
             let name = format!("{}_{}", call.plugin(), call.local());
             let tool = Tool::new(name, "d", JsonObject::new());
-            offers.put(Offer { tool, call, wraps: false, granted: true }, &["run_status"]);
+            offers.put(Offer { tool, call, of_server: None, wraps: false, granted: true }, &["run_status"]);
         };
         for call in ["a_b.c", "a.b_c", "run.status"] {
             put(&mut offers, call);

@@ -117,28 +117,43 @@ impl Sheet {
 }
 
 /// A value with its place.
-pub(super) type Value<'a, 'i> = &'a Spanned<DeValue<'i>>;
+pub(crate) type Value<'a, 'i> = &'a Spanned<DeValue<'i>>;
 
-/// A file on its way to a sheet.
-pub(super) struct Reading<'a> {
+/// A file on its way to a sheet, or to whatever else it says.
+pub(crate) struct Reading<'a> {
     lines: Lines<'a>,
     file: &'a Arc<str>,
     entries_max: usize,
     faults: Vec<Fault>,
 }
 
-impl Reading<'_> {
-    pub(super) fn fault(&mut self, span: &Range<usize>, what: impl Into<String>, next: impl Into<String>) {
+impl<'a> Reading<'a> {
+    /// `text`, which stands in `file`.
+    pub(crate) fn of(text: &'a str, file: &'a Arc<str>) -> Self {
+        Self { lines: Lines::of(text), file, entries_max: ENTRIES_OF_PROJECT_MAX, faults: Vec::new() }
+    }
+
+    /// How much was wrong with it so far.
+    pub(crate) fn fault_count(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// What was wrong with it.
+    pub(crate) fn into_faults(self) -> Vec<Fault> {
+        self.faults
+    }
+
+    pub(crate) fn fault(&mut self, span: &Range<usize>, what: impl Into<String>, next: impl Into<String>) {
         let (line, column) = self.lines.place(span.start);
         self.faults.push(Fault { file: Arc::clone(self.file), line, column, what: what.into(), next: next.into() });
     }
 
-    pub(super) fn place(&self, span: &Range<usize>) -> Place {
+    pub(crate) fn place(&self, span: &Range<usize>) -> Place {
         Place { source: Arc::clone(self.file), line: self.lines.place(span.start).0 }
     }
 
     /// A key that does not belong in `of`.
-    pub(super) fn unknown(&mut self, span: &Range<usize>, key: &str, of: &str, known: &[&str]) {
+    pub(crate) fn unknown(&mut self, span: &Range<usize>, key: &str, of: &str, known: &[&str]) {
         let next = match meant(key, known.iter().copied()) {
             Some(meant) => format!("did you mean {meant:?}?"),
             None => format!("the keys are {}", known.join(", ")),
@@ -147,7 +162,7 @@ impl Reading<'_> {
     }
 
     /// A value of the wrong sort.
-    pub(super) fn sort(&mut self, value: Value<'_, '_>, name: &str, wanted: &str, example: &str) {
+    pub(crate) fn sort(&mut self, value: Value<'_, '_>, name: &str, wanted: &str, example: &str) {
         let found = match value.get_ref() {
             DeValue::String(_) => "text",
             DeValue::Integer(_) => "a whole number",
@@ -220,7 +235,7 @@ impl Reading<'_> {
     }
 
     /// A whole number between two bounds.
-    fn number(&mut self, value: Value<'_, '_>, name: &str, least: u64, most: u64) -> Option<u64> {
+    pub(crate) fn number(&mut self, value: Value<'_, '_>, name: &str, least: u64, most: u64) -> Option<u64> {
         let Some(integer) = value.get_ref().as_integer() else {
             self.sort(value, name, "a whole number", &format!("{name} = {least}"));
             return None;
@@ -254,9 +269,14 @@ impl Reading<'_> {
     }
 
     fn call(&mut self, table: &DeTable<'_>) -> QuotaRequest {
+        self.quota_of_call(table, "quota.call")
+    }
+
+    /// The limits of one call, in a table called `of`.
+    pub(crate) fn quota_of_call(&mut self, table: &DeTable<'_>, of: &str) -> QuotaRequest {
         let known: Vec<String> = Quota::default().rows().iter().map(|(name, ..)| format!("{name}-max")).collect();
         let mut all = QuotaRequest::default();
-        for (key, value) in self.limits(table, "quota.call", &known) {
+        for (key, value) in self.limits(table, of, &known) {
             let Some(one) = single::<QuotaRequest>(&key, value.0) else { continue };
             match one.faults().pop() {
                 Some(why) => self.fault(&value.1, why, "choose a value within its bounds"),
@@ -351,7 +371,7 @@ impl Reading<'_> {
     }
 
     /// A member that is text and parses.
-    pub(super) fn member<T>(&mut self, table: &DeTable<'_>, name: &str, example: &str) -> Option<T>
+    pub(crate) fn member<T>(&mut self, table: &DeTable<'_>, name: &str, example: &str) -> Option<T>
     where
         T: std::str::FromStr,
         T::Err: std::fmt::Display,

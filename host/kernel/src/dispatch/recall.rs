@@ -136,7 +136,8 @@ impl Dispatcher {
     pub(super) async fn settle_doubt(&self, call: Judged<'_>) -> Result<(), Failure> {
         let Judged { who, tool, arguments, plugin, scope, key } = call;
         let again = plugin.annotations.get(tool.local()).is_some_and(|a| a.idempotent);
-        let own = matches!(plugin.kind, Kind::Tools | Kind::Program) && who.isolation() == Isolation::Shared;
+        let own =
+            matches!(plugin.kind, Kind::Tools | Kind::Program | Kind::Mcp) && who.isolation() == Isolation::Shared;
         if again || !own || !scope.has_effects() {
             return Ok(());
         }
