@@ -100,6 +100,11 @@ impl Connections {
         Ok(client)
     }
 
+    /// How it speaks TLS: with these roots and no others.
+    pub(crate) fn tls(&self) -> ClientConfig {
+        self.tls.clone()
+    }
+
     fn build(&self, peer: &Peer, addresses: &[IpAddr]) -> reqwest::Result<Client> {
         let mut builder = Client::builder()
             .no_proxy()

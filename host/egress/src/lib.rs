@@ -5,6 +5,7 @@
 
 mod body;
 mod connections;
+pub mod fetch;
 mod headers;
 mod placeholder;
 mod rates;

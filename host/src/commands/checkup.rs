@@ -1,16 +1,17 @@
 //! `vespiary mcp doctor`: the entries of MCP clients for this server, each started as its client would start it, and asked what it
-//! offers.
+//! offers. Settings come with projects, so an entry may name anything: only this very program is started, and only to serve.
 //!
 //! `--json`: `{schema: "vespiary.mcp-doctor/1", entries: [{client, scope, file, command, args, ok, protocol, tools, problem, next}]}`.
-#![allow(clippy::disallowed_methods, reason = "it starts what a client's settings name, which is what it is there to check")]
+#![allow(clippy::disallowed_methods, reason = "it starts this very executable again, and nothing else")]
 
 use super::install::{places, settings};
 use super::{print_json, print_out};
-use crate::cli::Output;
+use crate::cli::{Cli, Command as CliCommand, Output};
 use crate::exit::{Exit, Trouble};
 use crate::mcp::install::{App, Entry, Reach};
 use crate::terminal::{Style, clipped, line, plain};
 use crate::wiring;
+use clap::Parser as _;
 use rmcp::ServiceExt as _;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -104,10 +105,13 @@ fn as_text(checked: &Checked) -> String {
 /// Start the server as its client would, ask what it offers, and hang up.
 async fn start(entry: &Entry, app: App, root: &Path) -> Result<Works, (String, String)> {
     let again = || "write it anew with `vespiary mcp install`".to_owned();
+    let this = this_program(&entry.command).map_err(|why| (why, again()))?;
     let project = root.display().to_string();
-    let in_project = |arg: &String| app.project().map_or_else(|| arg.clone(), |word| arg.replace(word, &project));
-    let mut child = Command::new(&entry.command)
-        .args(entry.args.iter().map(in_project))
+    let args = entry.args.iter().map(|arg| app.project().map_or_else(|| arg.clone(), |word| arg.replace(word, &project)));
+    let args: Vec<String> = args.collect();
+    serves(&args).map_err(|why| (why, again()))?;
+    let mut child = Command::new(this)
+        .args(&args)
         .current_dir(root)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -134,6 +138,34 @@ async fn start(entry: &Entry, app: App, root: &Path) -> Result<Works, (String, S
             Err((why, again()))
         }
         Err(_) => Err((format!("it has not answered for {} seconds", START_TIME_MAX.as_secs()), again())),
+    }
+}
+
+/// This program, if `command` is a way to name it.
+fn this_program(command: &str) -> Result<PathBuf, String> {
+    let this = std::env::current_exe().and_then(|path| path.canonicalize()).map_err(|error| error.to_string())?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named: Vec<PathBuf> = match command.contains('/') {
+        true => vec![PathBuf::from(command)],
+        false => std::env::split_paths(&path).map(|dir| dir.join(command)).collect(),
+    };
+    match named.iter().find_map(|path| path.canonicalize().ok()) {
+        Some(found) if found == this => Ok(this),
+        Some(found) => Err(format!("{} is another program than this one, and was not started", found.display())),
+        None => Err(format!("there is no program {command:?}")),
+    }
+}
+
+/// Whether these arguments have this program serve MCP on its streams, and do nothing else.
+fn serves(args: &[String]) -> Result<(), String> {
+    let parsed = Cli::try_parse_from(std::iter::once("vespiary").chain(args.iter().map(String::as_str)));
+    match parsed.map(|cli| cli.command) {
+        Ok(CliCommand::Mcp(args)) if args.command.is_none() && args.serve.http.http.is_none() => Ok(()),
+        Ok(_) => Err("it does not start a server on standard input and output".into()),
+        Err(error) => {
+            let text = error.render().to_string();
+            Err(text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned())
+        }
     }
 }
 

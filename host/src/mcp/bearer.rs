@@ -17,6 +17,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Mutex;
+use vespiary_egress::fetch::Source;
 use vespiary_kernel::ids::Digest;
 
 /// The shortest token a person may choose, characters.
@@ -69,7 +70,7 @@ pub struct Team {
 #[derive(Debug)]
 enum KeySource {
     File(PathBuf),
-    Url(reqwest::Url, reqwest::Client),
+    Url(Source),
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,19 +129,13 @@ impl Team {
             Trouble::usage("tokens of the team cannot be checked", why, next)
         };
         install();
-        let source = match reqwest::Url::parse(keys) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => {
-                let local = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-                if url.scheme() == "http" && !local {
-                    return Err(wrong(&format!("{url} is not https, so anybody on the way could put keys of their own there")));
-                }
-                KeySource::Url(url, fetcher().map_err(|error| wrong(&error))?)
-            }
-            _ => KeySource::File(keys.into()),
+        let source = match Source::is_url(keys) {
+            true => KeySource::Url(Source::new(keys).map_err(|why| wrong(&why))?),
+            false => KeySource::File(keys.into()),
         };
         let known = match &source {
             KeySource::File(path) => Some((Instant::now(), Arc::new(read_keys(path).map_err(|why| wrong(&why))?))),
-            KeySource::Url(..) => None,
+            KeySource::Url(_) => None,
         };
         Ok(Self { issuer, audience, scope, keys: source, known: RwLock::new(known), fetching: Mutex::new(()) })
     }
@@ -168,7 +163,7 @@ impl Team {
 
     /// The team's keys; fetched where they are old, or lack the one that is named.
     async fn keys_with(&self, kid: Option<&str>) -> Option<Arc<JwkSet>> {
-        let KeySource::Url(url, client) = &self.keys else { return self.known().map(|(_, keys)| keys) };
+        let KeySource::Url(source) = &self.keys else { return self.known().map(|(_, keys)| keys) };
         let good = |known: Option<(Instant, Arc<JwkSet>)>| {
             let (at, keys) = known?;
             let has = kid.is_none_or(|kid| keys.find(kid).is_some());
@@ -182,14 +177,14 @@ impl Team {
         if let Some(keys) = good(self.known()) {
             return Some(keys);
         }
-        match fetch(client, url).await {
+        match fetched(source).await {
             Ok(keys) => {
                 let keys = Arc::new(keys);
                 *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&keys)));
                 Some(keys)
             }
             Err(why) => {
-                eprintln!("vespiary: the keys at {url} cannot be had: {}", crate::terminal::line(&why));
+                eprintln!("vespiary: the keys at {} cannot be had: {}", source.url(), crate::terminal::line(&why));
                 None
             }
         }
@@ -218,36 +213,9 @@ fn read_keys(path: &Path) -> Result<JwkSet, String> {
     serde_json::from_str(&text).map_err(|error| format!("{} is no JWK set: {error}", path.display()))
 }
 
-fn fetcher() -> Result<reqwest::Client, String> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(10))
-        .tls_backend_preconfigured(tls)
-        .build()
-        .map_err(|error| error.to_string())
-}
-
-async fn fetch(client: &reqwest::Client, url: &reqwest::Url) -> Result<JwkSet, String> {
-    let wrong = |error: reqwest::Error| error.without_url().to_string();
-    let mut response = client.get(url.clone()).send().await.and_then(|r| r.error_for_status()).map_err(wrong)?;
-    if response.status() != reqwest::StatusCode::OK {
-        return Err(format!("it answers {}", response.status()));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(wrong)? {
-        body.extend_from_slice(&chunk);
-        if body.len() as u64 > KEYS_BYTES_MAX {
-            return Err(format!("it sends more than {KEYS_BYTES_MAX} bytes"));
-        }
-    }
-    serde_json::from_slice(&body).map_err(|error| format!("it sends no JWK set: {error}"))
+async fn fetched(source: &Source) -> Result<JwkSet, String> {
+    let text = source.fetch(KEYS_BYTES_MAX).await?;
+    serde_json::from_slice(&text).map_err(|error| format!("they are no JWK set: {error}"))
 }
 
 /// Have tokens checked by `ring`, which is in this program already.

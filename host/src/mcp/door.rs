@@ -4,6 +4,7 @@
 //! when the client calls again with the answer.
 
 use crate::exit::Trouble;
+use crate::live;
 use crate::mcp::account::{Account, State};
 use crate::mcp::nest::{Nest, Parked, Pending};
 use crate::mcp::offers::{Offer, PAGE, VALUE};
@@ -122,7 +123,14 @@ impl Door {
     async fn start(&self, own: &Own) -> Result<Option<RunId>, Trouble> {
         let Some(order) = own.order(&self.nest)? else { return Ok(None) };
         let nest = Arc::clone(&self.nest);
-        let starting = tokio::task::spawn_blocking(move || nest.launch().start(nest.home(), nest.root(), &order));
+        let starting = tokio::task::spawn_blocking(move || {
+            let run = nest.launch().start(nest.home(), nest.root(), &order)?;
+            // It has its lock before it has a record.
+            while live::is_live(nest.home(), &run) && nest.reader().and_then(|reader| Ok(reader.run(&run)?)).is_err() {
+                std::thread::sleep(live::GLANCE / 10);
+            }
+            Ok::<_, Trouble>(run)
+        });
         let started = starting.await;
         started.map_err(|died| Trouble::failed("the run could not be started", died, "call again"))?.map(Some)
     }

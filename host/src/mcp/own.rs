@@ -5,7 +5,7 @@ use crate::decide::{self, Wanted};
 use crate::exit::Trouble;
 use crate::gates;
 use crate::live;
-use crate::mcp::account::{self, Account};
+use crate::mcp::account::{self, Account, State};
 use crate::mcp::launch::Order;
 use crate::mcp::nest::Nest;
 use crate::mcp::offers::Offers;
@@ -193,7 +193,6 @@ impl Own {
     /// What could not be done, and why.
     pub async fn give(self, nest: Arc<Nest>, client: Client, started: Option<RunId>, voice: Voice) -> Given {
         if let Some(run) = started {
-            recorded(&nest, &run).await?;
             if !self.waits() {
                 return told(&nest, &run, false).await;
             }
@@ -235,18 +234,6 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Wait until a run that has just been started is in the record.
-async fn recorded(nest: &Arc<Nest>, run: &RunId) -> Result<(), Trouble> {
-    let (nest, run) = (Arc::clone(nest), run.clone());
-    blocking(move || {
-        while live::is_live(nest.home(), &run) && nest.reader().and_then(|reader| Ok(reader.run(&run)?)).is_err() {
-            std::thread::sleep(live::GLANCE / 10);
-        }
-        Ok(())
-    })
-    .await
-}
-
 async fn told(nest: &Arc<Nest>, run: &RunId, result: bool) -> Given {
     let (nest, run) = (Arc::clone(nest), run.clone());
     blocking(move || {
@@ -271,7 +258,7 @@ pub async fn stop(nest: &Arc<Nest>, run: RunId, now: bool) -> Given {
             let next = format!("a person stops it with `vespiary runs stop {driven}`");
             return Err(Trouble::usage(format!("{run} is not yours to stop"), "a person started it", next));
         }
-        if !account.live {
+        if !account.live || matches!(account.state(), State::Ended(_)) {
             return Err(Trouble::usage(format!("{run} cannot be stopped"), "it goes on no more", "call run_result"));
         }
         live::ask_to_stop(nest.home(), driven, now)?;
@@ -292,7 +279,14 @@ pub fn decided(nest: &Nest, run: &RunId, gate: &str, approved: bool, client: &Cl
     let decided = decide::decide(nest.home(), Wanted { run: &driven, gate: Some(gate), approved, note: None }, by)?;
     let goes_on_as = match decided.goes_on {
         true => driven,
-        false => nest.launch().resume(nest.home(), &driven)?,
+        false => {
+            let onward = nest.launch().resume(nest.home(), &driven)?;
+            // Whoever asks from now on is told of the run that goes on.
+            while live::is_live(nest.home(), &onward) && nest.reader()?.latest_of(&driven)? != onward {
+                std::thread::sleep(live::GLANCE / 10);
+            }
+            onward
+        }
     };
     Ok(json!({
         "run": run, "gate": gate, "approved": approved, "by": decided.decision.by, "at": decided.decision.at(),
