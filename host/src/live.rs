@@ -255,8 +255,7 @@ pub struct Ordered {
 pub fn leave_order(home: &Home, run: &RunId, order: Option<Order<'_>>) -> Result<Ordered, Trouble> {
     let dir = make(home, run)?;
     let title = order.map_or("script", |order| order.title);
-    let left =
-        Ordered { script: dir.join(format!("{title}.js")), args: dir.join(ORDER), out: dir.join("report") };
+    let left = Ordered { script: dir.join(format!("{title}.js")), args: dir.join(ORDER), out: dir.join("report") };
     let new = |path: &Path, text: &str| -> io::Result<()> {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
     };

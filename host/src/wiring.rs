@@ -157,7 +157,15 @@ impl Host {
             }
             Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
         };
-        let dispatcher = Dispatcher::recalling(log, Arc::clone(&catalog) as _, rules.policy, Pool::new(at), runner, approver, recall);
+        let dispatcher = Dispatcher::recalling(
+            log,
+            Arc::clone(&catalog) as _,
+            rules.policy,
+            Pool::new(at),
+            runner,
+            approver,
+            recall,
+        );
         Ok(Self { dispatcher, ledger, shelf, catalog, sandbox, terminal, capacity: at, spent, last })
     }
 }

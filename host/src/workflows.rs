@@ -34,9 +34,15 @@ pub struct Script {
     pub by_name: bool,
 }
 
-/// Where workflows are looked for, first to last.
+/// Workflows that are part of the program: their names and sources.
+const BUILT_IN: &[(&str, &str)] = &[("audit", include_str!("../../examples/audit.js"))];
+
+/// How the place of those is shown.
+const BUILT_IN_PLACE: &str = "(built in)";
+
+/// Where workflows are looked for, first to last: directories, then the program itself.
 #[derive(Debug)]
-pub struct Shelves(Vec<Shelf>);
+pub struct Shelves(Vec<Shelf>, &'static [(&'static str, &'static str)]);
 
 /// One directory of workflows.
 #[derive(Debug)]
@@ -70,7 +76,7 @@ impl Shelves {
         });
         let user =
             home.settings().map(|dir| Shelf { base: dir.to_owned(), below: "workflows", shown: dir.join("workflows") });
-        Self(project.into_iter().chain(user).collect())
+        Self(project.into_iter().chain(user).collect(), BUILT_IN)
     }
 
     /// The workflow that `asked` names: a path where it reads as one (it has a slash or a dot), else a name; a file of just that
@@ -97,7 +103,13 @@ impl Shelves {
                 Err(error) => return Err(unreadable(&path, &error, String::new())),
             }
         }
-        Ok(None)
+        let built_in = self.1.iter().find(|(known, _)| *known == name);
+        Ok(built_in.map(|(name, source)| Script {
+            path: built_in_path(name),
+            title: (*name).to_owned(),
+            source: (*source).to_owned(),
+            by_name: true,
+        }))
     }
 
     /// All that can be run by name, in the order of their names.
@@ -109,6 +121,15 @@ impl Shelves {
                 match known.get_mut(&name) {
                     Some(first) => first.hides.push(path),
                     None => drop(known.insert(name.clone(), Known { name, path, hides: Vec::new() })),
+                }
+            }
+        }
+        for (name, _) in self.1 {
+            let path = built_in_path(name);
+            match known.get_mut(*name) {
+                Some(first) => first.hides.push(path),
+                None => {
+                    drop(known.insert((*name).to_owned(), Known { name: (*name).to_owned(), path, hides: Vec::new() }))
                 }
             }
         }
@@ -147,13 +168,17 @@ impl Shelves {
             some => some.join(" or "),
         };
         match names.len() {
-            0 => format!("name a workflow: a JavaScript file, for example {file}; none is known by name"),
             n if n < known.len() => {
                 format!("name a workflow: {} and others (`vespiary workflows`), or a file", names.join(", "))
             }
             _ => format!("name a workflow: {}; or a JavaScript file, for example {file}", names.join(", ")),
         }
     }
+}
+
+/// How a workflow that is part of the program is shown.
+fn built_in_path(name: &str) -> PathBuf {
+    Path::new(BUILT_IN_PLACE).join(format!("{name}.js"))
 }
 
 impl Library for Shelves {
@@ -273,11 +298,14 @@ mod tests {
         }
         fs::create_dir_all(temp.path().join("config/workflows")).unwrap();
         let shelf = |base: PathBuf, below, shown: &str| Shelf { base, below, shown: shown.into() };
-        let shelves = Shelves(vec![
-            shelf(root.clone(), ".vespiary/workflows", ".vespiary/workflows"),
-            shelf(root, ".claude/workflows", ".claude/workflows"),
-            shelf(temp.path().join("config"), "workflows", "config/workflows"),
-        ]);
+        let shelves = Shelves(
+            vec![
+                shelf(root.clone(), ".vespiary/workflows", ".vespiary/workflows"),
+                shelf(root, ".claude/workflows", ".claude/workflows"),
+                shelf(temp.path().join("config"), "workflows", "config/workflows"),
+            ],
+            &[("built", "in")],
+        );
         Ground { temp, shelves }
     }
 
@@ -298,7 +326,14 @@ mod tests {
         ground.write("project/.vespiary/workflows/a.js", "own");
         assert_eq!(ground.shelves.find(Path::new("a")).unwrap().source, "own");
         let known = ground.shelves.known();
-        assert_eq!(known.iter().map(|k| k.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(known.iter().map(|k| k.name.as_str()).collect::<Vec<_>>(), ["a", "b", "built"]);
+        assert_eq!(ground.shelves.find(Path::new("built")).unwrap().source, "in");
+        ground.write("config/workflows/built.js", "user");
+        assert_eq!(
+            ground.shelves.find(Path::new("built")).unwrap().source,
+            "user",
+            "whatever lies in a directory goes first"
+        );
         assert_eq!(known[0].hides, [Path::new(".claude/workflows/a.js"), Path::new("config/workflows/a.js")]);
     }
 

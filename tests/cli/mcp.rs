@@ -99,7 +99,8 @@ impl Client {
     #[track_caller]
     fn answer(&mut self, id: u64) -> Value {
         loop {
-            let message = self.from.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no answer to {id}: {:?}", self.heard));
+            let message =
+                self.from.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no answer to {id}: {:?}", self.heard));
             match (message.get("method"), message.get("id")) {
                 (Some(method), Some(theirs)) => {
                     assert_eq!(method, "elicitation/create", "{message}");

@@ -36,14 +36,15 @@ fn a_workflow_runs_by_name_and_says_where_it_was_found() {
 fn what_can_be_run_is_listed_and_what_is_broken_is_told() {
     let place = Place::new();
     let none = place.vespiary(&["workflows"]).exits(0);
-    assert!(none.out().contains("No workflows.") && none.out().contains(".claude/workflows"), "{}", none.out());
+    assert!(none.out().contains("(built in)/audit.js") && none.out().contains(".claude/workflows"), "{}", none.out());
     place.file(".vespiary/workflows/review.js", AUTHOR);
     place.file(".claude/workflows/review.js", META);
     place.file(".claude/workflows/broken.js", "const x = 1");
     place.file(".claude/workflows/not a name.js", META);
     let listed = place.vespiary(&["workflows", "--json"]).exits(0).stays_harmless().json("vespiary.workflows/1");
     let workflows = listed["workflows"].as_array().unwrap();
-    assert_eq!(workflows.iter().map(|w| &w["name"]).collect::<Vec<_>>(), ["broken", "review"]);
+    assert_eq!(workflows.iter().map(|w| &w["name"]).collect::<Vec<_>>(), ["audit", "broken", "review"]);
+    let workflows = &workflows[1..];
     assert!(workflows[0]["error"].as_str().unwrap().contains("must be the first statement"), "{listed:#}");
     assert_eq!(workflows[0]["description"], serde_json::Value::Null);
     assert_eq!(workflows[1]["when_to_use"], "before a merge");
@@ -60,12 +61,12 @@ fn what_can_be_run_is_listed_and_what_is_broken_is_told() {
 #[test]
 fn an_unknown_name_says_which_are_known() {
     let place = Place::new();
-    place.vespiary(&["run", "reveiw"]).exits(2).complains(&["there is no workflow named \"reveiw\"", "none is known"]);
+    place.vespiary(&["run", "reveiw"]).exits(2).complains(&["there is no workflow named \"reveiw\"", "name a workflow: audit"]);
     place.file(".claude/workflows/review.js", AUTHOR);
     place
         .vespiary(&["run", "reveiw"])
         .exits(2)
-        .complains(&["no reveiw.js in .vespiary/workflows", "next: name a workflow: review"]);
+        .complains(&["no reveiw.js in .vespiary/workflows", "next: name a workflow: audit, review"]);
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl Source {
             return Err(format!("{url} is not https, so anybody on the way could put something else there"));
         }
         let tls = Connections::new(&[]).map_err(|error| error.to_string())?.tls();
-        let client = Client::builder().redirect(redirect::Policy::none()).timeout(TIME_MAX).tls_backend_preconfigured(tls);
+        let client =
+            Client::builder().redirect(redirect::Policy::none()).timeout(TIME_MAX).tls_backend_preconfigured(tls);
         Ok(Self { url, client: client.build().map_err(|error| error.to_string())? })
     }
 

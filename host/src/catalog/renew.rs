@@ -45,7 +45,10 @@ impl Renewable {
             if let Some(why) = refuses(&new.plugin) {
                 complaints.push(format!("{} was not taken up: {why}", path.display()));
             } else if let Some(more) = wants_more(old.map(|old| &*old.plugin), &new.plugin) {
-                complaints.push(format!("{} was not taken up: it now wants {more}; start the server again to let it", path.display()));
+                complaints.push(format!(
+                    "{} was not taken up: it now wants {more}; start the server again to let it",
+                    path.display()
+                ));
             } else {
                 after = with;
             }
@@ -68,7 +71,8 @@ fn wants_more(old: Option<&Plugin>, new: &Plugin) -> Option<String> {
     let had = |need: &vespiary_kernel::plugin::Need| {
         old.needs.iter().any(|held| {
             held.capability.covers(&need.capability)
-                && (held.tools.is_empty() || !need.tools.is_empty() && need.tools.iter().all(|tool| held.tools.contains(tool)))
+                && (held.tools.is_empty()
+                    || !need.tools.is_empty() && need.tools.iter().all(|tool| held.tools.contains(tool)))
         })
     };
     new.needs.iter().find(|need| !had(need)).map(|need| need.capability.to_string())

@@ -89,7 +89,8 @@ fn as_text(checked: &Checked) -> String {
     let style = Style::of_stdout();
     let Checked { client, scope, file, command, args, tools, protocol, problem, next, .. } = checked;
     let head = format!("{client} ({scope}): {}", line(&file.display().to_string()));
-    let run = format!("  starts   {}", line(&std::iter::once(command).chain(args).cloned().collect::<Vec<_>>().join(" ")));
+    let run =
+        format!("  starts   {}", line(&std::iter::once(command).chain(args).cloned().collect::<Vec<_>>().join(" ")));
     match (problem, tools, protocol) {
         (None, Some(tools), Some(protocol)) => {
             format!("{} {head}\n{run}\n  offers   {tools} tools, MCP {protocol}", style.green("ok"))
@@ -107,7 +108,8 @@ async fn start(entry: &Entry, app: App, root: &Path) -> Result<Works, (String, S
     let again = || "write it anew with `vespiary mcp install`".to_owned();
     let this = this_program(&entry.command).map_err(|why| (why, again()))?;
     let project = root.display().to_string();
-    let args = entry.args.iter().map(|arg| app.project().map_or_else(|| arg.clone(), |word| arg.replace(word, &project)));
+    let args =
+        entry.args.iter().map(|arg| app.project().map_or_else(|| arg.clone(), |word| arg.replace(word, &project)));
     let args: Vec<String> = args.collect();
     serves(&args).map_err(|why| (why, again()))?;
     let mut child = Command::new(this)
@@ -119,7 +121,8 @@ async fn start(entry: &Entry, app: App, root: &Path) -> Result<Works, (String, S
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| (format!("{} cannot be started: {error}", entry.command), again()))?;
-    let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+    let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
         return Err(("it has no streams to speak on".into(), again()));
     };
     let asked = tokio::time::timeout(START_TIME_MAX, async {

@@ -51,7 +51,11 @@ pub(super) fn install(args: &InstallArgs) -> Result<Exit, Trouble> {
         }
     }
     disk::replace(&file, &after).map_err(|error| {
-        Trouble::failed(format!("{} cannot be written", file.display()), error, "make it writable, or put the entry there by hand")
+        Trouble::failed(
+            format!("{} cannot be written", file.display()),
+            error,
+            "make it writable, or put the entry there by hand",
+        )
     })?;
     print_out(&format!("{title} starts it from now on: {}; `vespiary mcp doctor` checks it", file.display()))?;
     Ok(Exit::Done)
@@ -105,7 +109,8 @@ fn program() -> Result<String, Trouble> {
     let this = std::env::current_exe().and_then(|path| path.canonicalize()).map_err(|error| unknown(&error))?;
     let named = this.file_name().unwrap_or_default();
     let on_path = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).map(|dir| dir.join(named)).find_map(|found| found.canonicalize().ok()) == Some(this.clone())
+        std::env::split_paths(&path).map(|dir| dir.join(named)).find_map(|found| found.canonicalize().ok())
+            == Some(this.clone())
     });
     let command = if on_path { PathBuf::from(named) } else { this };
     command.into_os_string().into_string().map_err(|path| unknown(&format!("{} is no text", path.display())))

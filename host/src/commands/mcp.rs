@@ -55,7 +55,15 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
     };
     let ledger = Arc::clone(&host.ledger);
     let cells = wiring::runtime_of_server()?;
-    let nest = Nest::new(Server { home: home.clone(), root, grant, host, launch, ask_time_max, cells: cells.handle().clone() });
+    let nest = Nest::new(Server {
+        home: home.clone(),
+        root,
+        grant,
+        host,
+        launch,
+        ask_time_max,
+        cells: cells.handle().clone(),
+    });
     let waiting = wiring::runtime_for_waiting()?;
     let served = waiting.block_on(async {
         let stop = CancellationToken::new();
@@ -93,7 +101,9 @@ async fn over_stdio(nest: &Arc<Nest>, stop: CancellationToken) -> Result<(), Tro
     });
     let served = match door.serve_with_ct(rmcp::transport::stdio(), stop).await {
         Ok(running) => running.waiting().await.map(drop).map_err(|error| ended(&error)),
-        Err(rmcp::service::ServerInitializeError::Cancelled | rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+        Err(
+            rmcp::service::ServerInitializeError::Cancelled | rmcp::service::ServerInitializeError::ConnectionClosed(_),
+        ) => Ok(()),
         Err(error) => Err(ended(&error)),
     };
     gathering.abort();
@@ -129,7 +139,11 @@ fn guard(args: &HttpArgs, home: &Home) -> Result<(Guard, String), Trouble> {
     }
     if let Some(path) = &args.token_file {
         let text = disk::read_text(path, TOKEN_FILE_BYTES_MAX).map_err(|error| {
-            Trouble::usage(format!("{} cannot be read", path.display()), error, "name a file that holds the token alone")
+            Trouble::usage(
+                format!("{} cannot be read", path.display()),
+                error,
+                "name a file that holds the token alone",
+            )
         })?;
         return Ok((Guard::token(text.trim())?, format!("its token is in {}", path.display())));
     }
@@ -143,7 +157,8 @@ fn guard(args: &HttpArgs, home: &Home) -> Result<(Guard, String), Trouble> {
 /// Stop when the person, or who runs this for them, says so.
 async fn until_told(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return;
     };
     tokio::select! {

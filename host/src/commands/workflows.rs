@@ -78,10 +78,6 @@ fn describe(shelves: &Shelves, examiner: &mut Examiner, known: Known) -> Line {
 }
 
 fn as_text(places: &[PathBuf], lines: &[Line]) -> String {
-    if lines.is_empty() {
-        let places: Vec<_> = places.iter().map(|place| line(&place.display().to_string()).into_owned()).collect();
-        return format!("No workflows. `vespiary run NAME` looks for NAME.js in {}.", places.join(", "));
-    }
     let style = Style::of_stdout();
     let head = ["NAME", "FILE", "WHAT IT DOES"].map(str::to_owned).to_vec();
     let rows = lines.iter().map(|known| {
@@ -97,5 +93,7 @@ fn as_text(places: &[PathBuf], lines: &[Line]) -> String {
             known.known.hides.iter().map(|path| line(&path.display().to_string()).into_owned()).collect();
         out.push_str(&format!("\n{} is also in {}, which is not looked at", known.known.name, hidden.join(", ")));
     }
+    let places: Vec<_> = places.iter().map(|place| line(&place.display().to_string()).into_owned()).collect();
+    out.push_str(&format!("\nYour own go into {}", places.join(" or ")));
     out
 }

@@ -141,7 +141,8 @@ impl Account {
             .record
             .changed
             .map(|changed| {
-                let apply = format!("a person writes them into the project with `vespiary runs apply {}`", self.record.id);
+                let apply =
+                    format!("a person writes them into the project with `vespiary runs apply {}`", self.record.id);
                 json!({ "files": changed.files, "conflicts": changed.conflicting, "next": apply })
             })
             .into();
@@ -220,7 +221,9 @@ pub async fn wait(nest: &Arc<Nest>, run: &RunId, voice: &Voice) -> Result<(), Tr
             Ok::<_, Trouble>((seen, over || !live))
         });
         let over;
-        (seen, over) = looking.await.map_err(|died| Trouble::failed("the run cannot be followed", died, "ask for its status"))??;
+        (seen, over) = looking
+            .await
+            .map_err(|died| Trouble::failed("the run cannot be followed", died, "ask for its status"))??;
         voice.say(seen.far());
         if over {
             return Ok(());

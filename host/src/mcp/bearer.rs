@@ -93,7 +93,8 @@ impl Guard {
         if token.chars().count() < TOKEN_CHARS_MIN {
             return Err(wrong(format!("it has fewer than {TOKEN_CHARS_MIN} characters")));
         }
-        if HeaderValue::from_str(token).is_err() || token.contains(char::is_whitespace) || token.len() > TOKEN_BYTES_MAX {
+        if HeaderValue::from_str(token).is_err() || token.contains(char::is_whitespace) || token.len() > TOKEN_BYTES_MAX
+        {
             return Err(wrong("it has characters that a header cannot carry, or too many".into()));
         }
         Ok(Self::Token(Digest::of(token.as_bytes())))
@@ -180,7 +181,8 @@ impl Team {
         match fetched(source).await {
             Ok(keys) => {
                 let keys = Arc::new(keys);
-                *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&keys)));
+                *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                    Some((Instant::now(), Arc::clone(&keys)));
                 Some(keys)
             }
             Err(why) => {
@@ -220,8 +222,11 @@ async fn fetched(source: &Source) -> Result<JwkSet, String> {
 
 /// Have tokens checked by `ring`, which is in this program already.
 fn install() {
-    static RING: CryptoProvider =
-        CryptoProvider { signer_factory: no_signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+    static RING: CryptoProvider = CryptoProvider {
+        signer_factory: no_signer,
+        verifier_factory: verifier,
+        key_utils: KeyUtils::new_unimplemented(),
+    };
     // A second time changes nothing.
     let _ = RING.install_default();
 }
@@ -330,7 +335,8 @@ mod tests {
                 Some("EdDSA") => self.ed.sign(message.as_bytes()).as_ref().to_vec(),
                 Some("ES256") => self.ec.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec(),
                 Some("HS256") => {
-                    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a secret that everybody can read in the set");
+                    let key =
+                        ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a secret that everybody can read in the set");
                     ring::hmac::sign(&key, message.as_bytes()).as_ref().to_vec()
                 }
                 _ => Vec::new(),

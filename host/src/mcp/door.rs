@@ -14,16 +14,16 @@ use crate::mcp::visit::{Client, Stay, Visit};
 use crate::mcp::voice::{self, Ask, Far};
 use crate::terminal::{clipped, plain};
 use rmcp::ErrorData;
+use rmcp::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ContentBlock, CreateTaskResult, DetailedTask,
-    ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, GetTaskParams, GetTaskResult,
-    Implementation, InputRequest, InputRequiredResult, InputRequests, InputResponses, JsonObject, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, SubscriptionFilter,
-    Task, TaskPayload, TaskStatus, Tool, UpdateTaskParams,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ContentBlock, CreateTaskResult,
+    DetailedTask, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema,
+    GetTaskParams, GetTaskResult, Implementation, InputRequest, InputRequests, InputRequiredResult, InputResponses,
+    JsonObject, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
+    ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+    ServerCapabilities, ServerConfig, SubscriptionFilter, Task, TaskPayload, TaskStatus, Tool, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
-use rmcp::ServerHandler;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -217,7 +217,10 @@ impl Door {
                 let requests: InputRequests = BTreeMap::from([(ASK.to_owned(), request)]);
                 Ok(InputRequiredResult::new(Some(requests), Some(word)).into())
             }
-            Err(_) => Err(ErrorData::internal_error("too many questions wait for an answer; answer some, then call again", None)),
+            Err(_) => Err(ErrorData::internal_error(
+                "too many questions wait for an answer; answer some, then call again",
+                None,
+            )),
         }
     }
 
@@ -254,7 +257,8 @@ impl Door {
                     let requests = account.open_gates().map(|gate| {
                         let matter = super::account::matter(&reader, gate)?;
                         let text = crate::approve::gate_question(&account.record.id, &matter);
-                        let request = InputRequest::Elicitation(ElicitRequest::new(form(&text, "Approve exactly this")));
+                        let request =
+                            InputRequest::Elicitation(ElicitRequest::new(form(&text, "Approve exactly this")));
                         Ok((gate.digest.to_string(), request))
                     });
                     let input_requests = requests.collect::<Result<InputRequests, Trouble>>()?;
@@ -275,7 +279,8 @@ impl Door {
             let (from, to) = (account.record.started_us, account.record.ended_us);
             let times = [from, to].map(crate::report::timestamp);
             let [created, updated] = times;
-            let mut task = Task::new(account.asked.as_str(), TaskStatus::Working, created, updated).with_poll_interval_ms(POLL_MS);
+            let mut task =
+                Task::new(account.asked.as_str(), TaskStatus::Working, created, updated).with_poll_interval_ms(POLL_MS);
             task.status_message = message;
             Ok::<_, Trouble>(DetailedTask::new(task, payload))
         });
@@ -295,7 +300,8 @@ enum Begun {
 
 impl ServerHandler for Door {
     fn get_info(&self) -> ServerConfig {
-        let mut able = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_resources().build();
+        let mut able =
+            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_resources().build();
         able.extensions.get_or_insert_default().insert(rmcp::model::TASKS_EXTENSION_ID.to_owned(), JsonObject::new());
         let held = self.nest.grant();
         ServerConfig::new(able)
@@ -371,7 +377,8 @@ impl ServerHandler for Door {
             Begun::Done(result) => Ok(CallToolResponse::Complete(result)),
             Begun::Task(run) => {
                 let now = crate::report::timestamp(crate::gates::now_ms().saturating_mul(1_000));
-                let task = Task::new(run.as_str(), TaskStatus::Working, now.clone(), now).with_poll_interval_ms(POLL_MS);
+                let task =
+                    Task::new(run.as_str(), TaskStatus::Working, now.clone(), now).with_poll_interval_ms(POLL_MS);
                 Ok(CreateTaskResult::new(task).into())
             }
         }
@@ -412,11 +419,19 @@ impl ServerHandler for Door {
         Ok(ReadResourceResult::new(vec![contents]).into())
     }
 
-    async fn get_task(&self, request: GetTaskParams, _: RequestContext<RoleServer>) -> Result<GetTaskResult, ErrorData> {
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
         Ok(GetTaskResult::new(self.task(&request.task_id).await?))
     }
 
-    async fn update_task(&self, request: UpdateTaskParams, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         let run: RunId = request.task_id.parse().map_err(|_| no_task(&request.task_id))?;
         for (gate, said) in request.input_responses {
             let Ok(result) = serde_json::from_value::<ElicitResult>(said) else { continue };
@@ -434,7 +449,10 @@ impl ServerHandler for Door {
 
     async fn cancel_task(&self, request: CancelTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         let run: RunId = request.task_id.parse().map_err(|_| no_task(&request.task_id))?;
-        own::stop(&self.nest, run, true).await.map(drop).map_err(|trouble| ErrorData::invalid_params(in_words(&trouble), None))
+        own::stop(&self.nest, run, true)
+            .await
+            .map(drop)
+            .map_err(|trouble| ErrorData::invalid_params(in_words(&trouble), None))
     }
 }
 
@@ -476,7 +494,9 @@ fn result(offer: &Offer, run: &RunId, outcome: Outcome) -> CallToolResult {
     match outcome.ending {
         Ending::Done(value) => {
             let parsed: Value = value.read().unwrap_or(Value::Null);
-            if offer.of_server.is_some() && let Some(content) = content_of_server(&parsed) {
+            if offer.of_server.is_some()
+                && let Some(content) = content_of_server(&parsed)
+            {
                 let mut result = CallToolResult::success(content);
                 result.meta = Some(MetaObject(about));
                 return result;
@@ -558,7 +578,9 @@ fn page<T>(
     Ok((items, next))
 }
 
-async fn reading<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, ErrorData> {
+async fn reading<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, ErrorData> {
     let done = tokio::task::spawn_blocking(work).await;
     let done = done.map_err(|died| ErrorData::internal_error(died.to_string(), None))?;
     done.map_err(|trouble| ErrorData::internal_error(in_words(&trouble), None))
@@ -575,7 +597,8 @@ fn call_digest(name: &str, arguments: &JsonObject) -> Digest {
 
 /// The question as a form with one box.
 fn form(text: &str, yes_to: &'static str) -> ElicitRequestParams {
-    let schema = ElicitationSchema::builder().required_bool_property(ALLOW, |allow| allow.title(yes_to).with_default(false));
+    let schema =
+        ElicitationSchema::builder().required_bool_property(ALLOW, |allow| allow.title(yes_to).with_default(false));
     ElicitRequestParams::FormElicitationParams {
         meta: None,
         message: text.to_owned(),

@@ -89,7 +89,11 @@ impl Listening {
             ));
         }
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            Trouble::failed(format!("{address} cannot be listened at"), error, "choose another with --http ADDRESS:PORT")
+            Trouble::failed(
+                format!("{address} cannot be listened at"),
+                error,
+                "choose another with --http ADDRESS:PORT",
+            )
         })?;
         let address = listener.local_addr().unwrap_or(address);
         Ok(Self { listener, front, address })
@@ -158,7 +162,9 @@ fn router(nest: Arc<Nest>, front: Front, resource: String, address: SocketAddr, 
         hosts.push(address.ip().to_string());
     }
     let mut origins: Vec<String> =
-        ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"].map(String::from).to_vec();
+        ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"]
+            .map(String::from)
+            .to_vec();
     origins.extend(front.origins);
     let config = StreamableHttpServerConfig::default()
         .with_allowed_hosts(hosts)

@@ -95,7 +95,8 @@ impl App {
     pub fn entry(self, text: &str, name: &str) -> Result<Option<Entry>, Trouble> {
         let found: Option<Value> = match self.key() {
             Key::Json(key, _) => {
-                let root: Option<Value> = jsonc_parser::parse_to_serde_value(text, &ParseOptions::default()).map_err(unreadable)?;
+                let root: Option<Value> =
+                    jsonc_parser::parse_to_serde_value(text, &ParseOptions::default()).map_err(unreadable)?;
                 root.and_then(|root| root.get(key)?.get(name).cloned())
             }
             Key::Toml(key) => {
@@ -243,8 +244,10 @@ mod tests {
     #[test]
     fn each_client_has_its_own_places() {
         let (root, home, config) = (Path::new("/p"), Path::new("/h"), Path::new("/h/.config"));
-        let mut all: Vec<PathBuf> =
-            App::ALL.iter().flat_map(|app| [Reach::Project, Reach::User].map(|reach| app.file(reach, root, home, config))).collect();
+        let mut all: Vec<PathBuf> = App::ALL
+            .iter()
+            .flat_map(|app| [Reach::Project, Reach::User].map(|reach| app.file(reach, root, home, config)))
+            .collect();
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 8);

@@ -97,19 +97,29 @@ impl Launch {
     }
 
     fn start_as(&self, home: &Home, id: &RunId, root: &Path, order: &Order) -> Result<(), Trouble> {
-        let left = live::leave_order(home, id, Some(live::Order { title: &order.title, source: &order.source, args: &order.args }))?;
+        let left = live::leave_order(
+            home,
+            id,
+            Some(live::Order { title: &order.title, source: &order.source, args: &order.args }),
+        )?;
         let mut args = self.program();
         args.extend([OsString::from("run"), left.script.into(), "--dir".into(), root.into()]);
         args.push("--args".into());
         args.push(prefixed("@", &left.args));
         args.extend([OsString::from("--out"), left.out.into(), "--json".into(), "--quiet".into(), "--only".into()]);
         // The grant is what the server was given, or less: the process starts with exactly that.
-        let lists = [("--allow", Vec::from_iter(order.grant.iter())), ("--deny", self.permissions.deny.iter().collect())];
+        let lists =
+            [("--allow", Vec::from_iter(order.grant.iter())), ("--deny", self.permissions.deny.iter().collect())];
         for (flag, list) in lists.into_iter().chain([("--ask", self.permissions.ask.iter().collect())]) {
-            args.extend(list.into_iter().flat_map(|held: &Capability| [flag.to_owned(), held.to_string()].map(OsString::from)));
+            args.extend(
+                list.into_iter().flat_map(|held: &Capability| [flag.to_owned(), held.to_string()].map(OsString::from)),
+            );
         }
         for plugin in &self.permissions.plugin {
-            args.extend([OsString::from("--plugin"), std::path::absolute(plugin).unwrap_or_else(|_| plugin.clone()).into()]);
+            args.extend([
+                OsString::from("--plugin"),
+                std::path::absolute(plugin).unwrap_or_else(|_| plugin.clone()).into(),
+            ]);
         }
         if let Some(provider) = &self.provider {
             args.extend(["--provider".to_owned(), provider.absolute().to_string()].map(OsString::from));
@@ -166,7 +176,11 @@ fn under_way(home: &Home, id: &RunId, args: Vec<OsString>) -> Result<(), Trouble
         Detached::Ended(early) => {
             live::remove_order(home, id);
             let said = String::from_utf8_lossy(&early.err);
-            Err(Trouble::usage("the run could not begin", plain(said.trim()), "correct what it names and start it again"))
+            Err(Trouble::usage(
+                "the run could not begin",
+                plain(said.trim()),
+                "correct what it names and start it again",
+            ))
         }
     }
 }

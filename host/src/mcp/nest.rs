@@ -61,7 +61,10 @@ pub struct Nest {
 
 impl std::fmt::Debug for Nest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nest").field("root", &self.made_of.root).field("grant", &self.made_of.grant).finish_non_exhaustive()
+        f.debug_struct("Nest")
+            .field("root", &self.made_of.root)
+            .field("grant", &self.made_of.grant)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +135,10 @@ impl Nest {
     }
 
     /// Do `work` where cells compute.
-    pub fn compute(&self, work: impl Future<Output = CallToolResult> + Send + 'static) -> AbortOnDropHandle<CallToolResult> {
+    pub fn compute(
+        &self,
+        work: impl Future<Output = CallToolResult> + Send + 'static,
+    ) -> AbortOnDropHandle<CallToolResult> {
         AbortOnDropHandle::new(self.made_of.cells.spawn(work))
     }
 

@@ -92,7 +92,9 @@ impl Offers {
         for tool in shelf.servers().pinned() {
             match of_server(shelf, policy, grant, &tool) {
                 Ok(offer) => offers.put(offer, taken),
-                Err(why) => complain(format!("the tool {:?} of {} is not offered: {why}", clipped(tool.name, 80), tool.server)),
+                Err(why) => {
+                    complain(format!("the tool {:?} of {} is not offered: {why}", clipped(tool.name, 80), tool.server))
+                }
             }
         }
         offers
@@ -133,7 +135,8 @@ fn of_server(shelf: &Shelf, policy: &Policy, grant: &Grant, pinned: &PinnedTool<
     tool.name = format!("{}_{}", pinned.server, pinned.name).chars().map(plain).collect::<String>().into();
     let arguments = Json::of(&json!({ "tool": pinned.name })).map_err(|error| error.to_string())?;
     let extra = needs_of_call(&plugin, &arguments, grant).map_err(|failure| failure.to_string())?;
-    let granted = !matches!(policy.judge(Case { tool: &call, grant, plugin: &plugin, extra: &extra }), Verdict::Deny(_));
+    let granted =
+        !matches!(policy.judge(Case { tool: &call, grant, plugin: &plugin, extra: &extra }), Verdict::Deny(_));
     Ok(Offer { tool, call, of_server: Some(pinned.name.to_owned()), wraps: false, granted })
 }
 
@@ -194,7 +197,8 @@ fn object(schema: &Json) -> JsonObject {
 fn plain_formats(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
-            let is_number = |format: &str| format.starts_with("uint") || format.starts_with("int") || format == "double";
+            let is_number =
+                |format: &str| format.starts_with("uint") || format.starts_with("int") || format == "double";
             if members.get("format").and_then(Value::as_str).is_some_and(is_number) {
                 members.remove("format");
             }

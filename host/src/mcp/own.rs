@@ -262,7 +262,11 @@ pub async fn stop(nest: &Arc<Nest>, run: RunId, now: bool) -> Given {
             return Err(Trouble::usage(format!("{run} cannot be stopped"), "it goes on no more", "call run_result"));
         }
         live::ask_to_stop(nest.home(), driven, now)?;
-        let what = if now { "every cell ends; what is recorded is kept" } else { "agents that run may finish, no new one starts" };
+        let what = if now {
+            "every cell ends; what is recorded is kept"
+        } else {
+            "agents that run may finish, no new one starts"
+        };
         Ok(json!({ "run": run, "asked": if now { "now" } else { "gently" }, "what": what }))
     })
     .await
@@ -311,8 +315,13 @@ impl Approve {
             Answer::Yes => true,
             Answer::No => false,
             Answer::Nobody(why) => {
-                let next = format!("the person runs `vespiary runs approve {driven}` or `vespiary runs deny {driven}` at a terminal");
-                return Err(Trouble { exit: crate::exit::Exit::AwaitingGate, ..Trouble::usage("nobody has decided", why, next) });
+                let next = format!(
+                    "the person runs `vespiary runs approve {driven}` or `vespiary runs deny {driven}` at a terminal"
+                );
+                return Err(Trouble {
+                    exit: crate::exit::Exit::AwaitingGate,
+                    ..Trouble::usage("nobody has decided", why, next)
+                });
             }
         };
         blocking(move || decided(&nest, &run, &digest, approved, &client)).await
@@ -328,10 +337,13 @@ impl Workflow {
         let (title, source) = match (&self.workflow, &self.script) {
             (Some(name), None) => {
                 let found = Library::find(&Shelves::of(nest.root(), nest.home()), name);
-                let found = found.map_err(|why| Trouble::usage("there is no such workflow", why, "give a script instead"))?;
+                let found =
+                    found.map_err(|why| Trouble::usage("there is no such workflow", why, "give a script instead"))?;
                 (found.name, found.source)
             }
-            (None, Some(script)) if script.len() as u64 > SCRIPT_BYTES_MAX => return Err(wrong("the script is too long")),
+            (None, Some(script)) if script.len() as u64 > SCRIPT_BYTES_MAX => {
+                return Err(wrong("the script is too long"));
+            }
             (None, Some(script)) => (title_of(script), script.clone()),
             (Some(_), Some(_)) => return Err(wrong("it names a workflow and brings a script")),
             (None, None) => return Err(wrong("it names no workflow and brings no script")),
@@ -374,7 +386,8 @@ fn order(
         exit: crate::exit::Exit::Denied,
         ..Trouble::usage("the run would hold more than this server was given", denial, ONLY_A_PERSON)
     })?;
-    let bad = |error: &dyn std::fmt::Display| Trouble::usage("the run cannot be started", error, "correct the arguments");
+    let bad =
+        |error: &dyn std::fmt::Display| Trouble::usage("the run cannot be started", error, "correct the arguments");
     let usd_micros = match limits.usd {
         Some(usd) if !usd.is_finite() || usd < 0.0 => return Err(bad(&format!("limits.usd is {usd}"))),
         // A float to an integer saturates.
@@ -393,7 +406,8 @@ fn order(
 }
 
 /// Who can grant more.
-pub const ONLY_A_PERSON: &str = "ask for less; only the person who started this server can grant it more, with --allow where it is started";
+pub const ONLY_A_PERSON: &str =
+    "ask for less; only the person who started this server can grant it more, with --allow where it is started";
 
 /// The grant of a run that is to hold `permissions` and no other directory, host or program. Its tools, models and agents are the
 /// server's unless it names some.
@@ -435,7 +449,8 @@ pub fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
     let known = Shelves::of(nest.root(), nest.home()).known();
     let names: Vec<_> = known.iter().take(50).map(|known| known.name.as_str()).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let agents = if offers.agents.is_empty() { "none".to_owned() } else { format!("\n- {}", offers.agents.join("\n- ")) };
+    let agents =
+        if offers.agents.is_empty() { "none".to_owned() } else { format!("\n- {}", offers.agents.join("\n- ")) };
     vec![
         tool(
             "approve",
@@ -532,7 +547,8 @@ fn tool(
         Value::Object(object) => Arc::new(object),
         _ => Arc::default(),
     };
-    let input = json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+    let input =
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
     let output = json!({ "type": "object", "required": always });
     let annotations = ToolAnnotations::with_title(title)
         .read_only(read_only)
@@ -561,7 +577,9 @@ mod tests {
         assert_eq!(less.to_string(), "read:src, spawn:100, tool:*");
         let less = narrowed(&held, Some(&caps(&["read:src", "tool:files.*", "spawn:3"]))).unwrap();
         assert_eq!(less.to_string(), "read:src, spawn:3, tool:files.*");
-        for more in [&["read:/etc"][..], &["write:."], &["net:*"], &["spawn:101"], &["exec:sh"], &["mcp:*"], &["env:HOME"]] {
+        for more in
+            [&["read:/etc"][..], &["write:."], &["net:*"], &["spawn:101"], &["exec:sh"], &["mcp:*"], &["env:HOME"]]
+        {
             let denial = narrowed(&held, Some(&caps(more))).unwrap_err();
             assert!(denial.needed.contains(more[0]), "{denial}");
         }

@@ -61,7 +61,11 @@ impl Visit {
             return Ok(Arc::clone(stay));
         }
         let nest = self.nest.upgrade().ok_or_else(|| {
-            Trouble::failed("nothing can be called", "the server is closing", "connect again once it has been started again")
+            Trouble::failed(
+                "nothing can be called",
+                "the server is closing",
+                "connect again once it has been started again",
+            )
         })?;
         let new = Arc::new(Stay::begin(&nest, client)?);
         *stay = Some(Arc::clone(&new));

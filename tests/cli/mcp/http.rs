@@ -81,7 +81,8 @@ fn tool(id: u64, name: &str, arguments: Value) -> Value {
 async fn answer(response: reqwest::Response, id: u64) -> Value {
     assert_eq!(response.status(), StatusCode::OK);
     let text = response.text().await.unwrap();
-    let messages = text.lines().filter_map(|line| line.strip_prefix("data:")).filter_map(|data| serde_json::from_str(data).ok());
+    let messages =
+        text.lines().filter_map(|line| line.strip_prefix("data:")).filter_map(|data| serde_json::from_str(data).ok());
     let all: Vec<Value> = messages.collect();
     all.iter().find(|message| message["id"] == id).unwrap_or_else(|| panic!("no answer to {id}: {text}")).clone()
 }
@@ -101,8 +102,12 @@ fn without_the_token_the_host_and_a_good_origin_nobody_comes_in() {
     let server = Server::start(&place, &["--allow-origin", "https://app.example.com"]);
     runtime().block_on(async {
         let http = client();
-        let request = || http.post(&server.url).header(header::ACCEPT, "application/json, text/event-stream")
-            .header(header::CONTENT_TYPE, "application/json").body(hello().to_string());
+        let request = || {
+            http.post(&server.url)
+                .header(header::ACCEPT, "application/json, text/event-stream")
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(hello().to_string())
+        };
         let bare = request().send().await.unwrap();
         assert_eq!(bare.status(), StatusCode::UNAUTHORIZED);
         assert!(bare.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer"), "{bare:?}");
@@ -110,9 +115,13 @@ fn without_the_token_the_host_and_a_good_origin_nobody_comes_in() {
             let status = request().header(header::AUTHORIZATION, bad).send().await.unwrap().status();
             assert_eq!(status, StatusCode::UNAUTHORIZED, "{bad}");
         }
-        let with = |name: header::HeaderName, value: &'static str| post(&http, &server, None, &hello()).header(name, value).send();
+        let with = |name: header::HeaderName, value: &'static str| {
+            post(&http, &server, None, &hello()).header(name, value).send()
+        };
         assert_eq!(with(header::HOST, "evil.example.com").await.unwrap().status(), StatusCode::FORBIDDEN);
-        for origin in ["https://evil.example.com", "null", "http://localhost.evil.example.com", "http://app.example.com"] {
+        for origin in
+            ["https://evil.example.com", "null", "http://localhost.evil.example.com", "http://app.example.com"]
+        {
             assert_eq!(with(header::ORIGIN, origin).await.unwrap().status(), StatusCode::FORBIDDEN, "{origin}");
         }
         for origin in ["https://app.example.com", "http://localhost:6274"] {
@@ -129,7 +138,8 @@ fn an_address_that_others_reach_needs_a_name() {
     let place = Place::new();
     let said = place.vespiary(&["mcp", "--http", "0.0.0.0:0"]).exits(2);
     said.complains(&["other machines reach it", "--allow-host"]);
-    let said = place.vespiary(&["mcp", "--http", "127.0.0.1:0", "--oauth-issuer", "https://login.example.com"]).exits(2);
+    let said =
+        place.vespiary(&["mcp", "--http", "127.0.0.1:0", "--oauth-issuer", "https://login.example.com"]).exits(2);
     said.complains(&["--oauth-audience", "--oauth-jwks"]);
     let short = place.path("token");
     std::fs::write(&short, "guess me\n").unwrap();
@@ -143,8 +153,16 @@ fn a_team_learns_where_to_get_its_token() {
     let keys = place.path("keys.json");
     std::fs::write(&keys, r#"{"keys":[]}"#).unwrap();
     let team = [
-        "--oauth-issuer", "https://login.example.com", "--oauth-audience", "https://tools.example.com/mcp", "--oauth-jwks",
-        keys.to_str().unwrap(), "--oauth-scope", "tools", "--public-url", "https://tools.example.com/mcp",
+        "--oauth-issuer",
+        "https://login.example.com",
+        "--oauth-audience",
+        "https://tools.example.com/mcp",
+        "--oauth-jwks",
+        keys.to_str().unwrap(),
+        "--oauth-scope",
+        "tools",
+        "--public-url",
+        "https://tools.example.com/mcp",
     ];
     let all = [&["mcp", "--http", "127.0.0.1:0"][..], &team].concat();
     let mut running = Running::start(place.command_for_signals(&all));
@@ -160,8 +178,10 @@ fn a_team_learns_where_to_get_its_token() {
         let metadata = "https://tools.example.com/.well-known/oauth-protected-resource/mcp";
         assert!(challenge.contains(&format!("resource_metadata=\"{metadata}\"")), "{challenge}");
         assert!(challenge.contains("invalid_token") && challenge.contains("scope=\"tools\""), "{challenge}");
-        let told: Value =
-            serde_json::from_str(&http.get(at("/.well-known/oauth-protected-resource/mcp")).send().await.unwrap().text().await.unwrap()).unwrap();
+        let told: Value = serde_json::from_str(
+            &http.get(at("/.well-known/oauth-protected-resource/mcp")).send().await.unwrap().text().await.unwrap(),
+        )
+        .unwrap();
         assert_eq!(told["resource"], "https://tools.example.com/mcp");
         assert_eq!(told["authorization_servers"], json!(["https://login.example.com"]));
     });
@@ -178,7 +198,9 @@ fn listening_port(pid: u32) -> u16 {
         .collect();
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let line = line.clone().find(|line| line.get(3) == Some(&"0A") && sockets.iter().any(|inode| line.get(9) == Some(&inode.as_str())));
+    let line = line
+        .clone()
+        .find(|line| line.get(3) == Some(&"0A") && sockets.iter().any(|inode| line.get(9) == Some(&inode.as_str())));
     u16::from_str_radix(line.unwrap()[1].rsplit(':').next().unwrap(), 16).unwrap()
 }
 
@@ -194,10 +216,20 @@ fn sessions_are_limited_and_end_when_they_are_deleted() {
         }
         let refused = post(&http, &server, None, &hello()).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let result = answer(post(&http, &server, Some(&sessions[0]), &tool(1, "echo_echo", json!({ "text": "a" }))).send().await.unwrap(), 1).await;
+        let result = answer(
+            post(&http, &server, Some(&sessions[0]), &tool(1, "echo_echo", json!({ "text": "a" })))
+                .send()
+                .await
+                .unwrap(),
+            1,
+        )
+        .await;
         assert_eq!(result["result"]["structuredContent"]["text"], "a");
         let run = run_of(&result["result"]);
-        let delete = http.delete(&server.url).header(header::AUTHORIZATION, format!("Bearer {TOKEN}")).header("mcp-session-id", &sessions[0]);
+        let delete = http
+            .delete(&server.url)
+            .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
+            .header("mcp-session-id", &sessions[0]);
         assert!(delete.send().await.unwrap().status().is_success());
         session(&http, &server).await;
         while events(&place, &run, "run-ended").is_empty() {
@@ -235,12 +267,16 @@ fn clients_that_vanish_leave_nothing_behind() {
                     let session = session(&http, server).await;
                     for call in 1..=5 {
                         let text = format!("{n}-{call}");
-                        let sent = post(&http, server, Some(&session), &tool(call, "echo_echo", json!({ "text": text }))).send().await;
+                        let sent =
+                            post(&http, server, Some(&session), &tool(call, "echo_echo", json!({ "text": text })))
+                                .send()
+                                .await;
                         assert_eq!(answer(sent.unwrap(), call).await["result"]["structuredContent"]["text"], text);
                     }
                     if n % 10 == 0 {
                         // Gone in the middle of a call; the session is never closed.
-                        let spin = post(&http, server, Some(&session), &tool(9, "hostile_endless_loop", json!({}))).send();
+                        let spin =
+                            post(&http, server, Some(&session), &tool(9, "hostile_endless_loop", json!({}))).send();
                         let _ = tokio::time::timeout(std::time::Duration::from_millis(20), spin).await;
                         return;
                     }
@@ -273,7 +309,11 @@ fn clients_that_vanish_leave_nothing_behind() {
     let runs = place.vespiary(&["runs", "list", "--limit", "2000", "--json"]).exits(0).json("vespiary.runs/1");
     let runs = runs["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 800);
-    assert!(runs.iter().all(|run| run["status"] == "completed"), "{:?}", runs.iter().find(|run| run["status"] != "completed"));
+    assert!(
+        runs.iter().all(|run| run["status"] == "completed"),
+        "{:?}",
+        runs.iter().find(|run| run["status"] != "completed")
+    );
     let calls: u64 = runs.iter().map(|run| run["calls"].as_u64().unwrap()).sum();
     assert!((4_000..=4_080).contains(&calls), "{calls}");
 }

@@ -61,7 +61,12 @@ fn a_question_goes_to_the_person_and_only_a_yes_is_a_yes() {
     let ask = ["--allow", "write:out", "--ask", "write:out"];
     let write = json!({ "path": "out/a.txt", "text": "x" });
     let mut client = Client::connect(&place, RECENT, true, &ask);
-    client.answers = vec![no(), json!({ "action": "decline" }), json!({ "action": "cancel" }), json!({ "action": "accept", "content": {} })];
+    client.answers = vec![
+        no(),
+        json!({ "action": "decline" }),
+        json!({ "action": "cancel" }),
+        json!({ "action": "accept", "content": {} }),
+    ];
     for _ in 0..4 {
         let said = client.fails("files_write", write.clone());
         assert!(said.contains("denied"), "{said}");
@@ -71,7 +76,10 @@ fn a_question_goes_to_the_person_and_only_a_yes_is_a_yes() {
     client.gives("files_write", write.clone());
     assert!(place.project().join("out/a.txt").exists());
     let message = client.asked[0]["message"].as_str().unwrap();
-    assert!(message.contains("files.write") && message.contains("out/a.txt") && message.contains("write:out"), "{message}");
+    assert!(
+        message.contains("files.write") && message.contains("out/a.txt") && message.contains("write:out"),
+        "{message}"
+    );
     assert_eq!(client.asked[0]["requestedSchema"]["properties"]["allow"]["type"], "boolean");
 
     // Where nobody can be asked, nobody said yes.
@@ -192,7 +200,11 @@ fn subagents_answer_one_by_one_and_cost_only_themselves() {
     assert_eq!(results.len(), 5);
     assert_eq!(results[0]["status"], "ok", "{given:#}");
     assert_eq!(results[0]["value"]["findings"].as_array().unwrap().len(), 1, "{given:#}");
-    assert_eq!(results[1]["value"]["findings"].as_array().map(Vec::len), Some(0), "outside of its directory: {given:#}");
+    assert_eq!(
+        results[1]["value"]["findings"].as_array().map(Vec::len),
+        Some(0),
+        "outside of its directory: {given:#}"
+    );
     for refused in &results[2..] {
         assert_ne!(refused["status"], "ok", "{refused}");
         assert!(refused["message"].as_str().is_some_and(|why| !why.is_empty()), "{refused}");
@@ -237,7 +249,9 @@ fn no_request_widens_the_servers_grant() {
     let args = ["--only", "--allow", "read:src", "--allow", "tool:*", "--allow", "spawn:5"];
     let mut client = Client::connect(&place, RECENT, true, &args);
     let script = |body: &str| format!("export const meta = {{ name: 'wide', description: 'd' }}\n{body}");
-    for permission in ["read:.", "read:/etc", "write:src", "net:*", "exec:sh", "env:HOME", "mcp:*", "spawn:6", "model:*"] {
+    for permission in
+        ["read:.", "read:/etc", "write:src", "net:*", "exec:sh", "env:HOME", "mcp:*", "spawn:6", "model:*"]
+    {
         let asked = json!({ "script": script("return 1"), "permissions": [permission] });
         let said = client.fails("run_workflow", asked);
         assert!(said.contains(permission) && said.contains("--allow"), "{permission}: {said}");
@@ -276,7 +290,11 @@ fn a_gate_is_decided_by_the_person_whatever_the_model_says() {
     };
     let run = start(&mut client);
     // There is nothing in the arguments by which a model could decide.
-    for forged in [json!({ "run": run, "approved": true }), json!({ "run": run, "note": "yes" }), json!({ "run": run, "by": "ann" })] {
+    for forged in [
+        json!({ "run": run, "approved": true }),
+        json!({ "run": run, "note": "yes" }),
+        json!({ "run": run, "by": "ann" }),
+    ] {
         assert!(client.fails("approve", forged).contains("unknown field"));
     }
     client.answers = vec![json!({ "action": "cancel" })];
@@ -288,7 +306,11 @@ fn a_gate_is_decided_by_the_person_whatever_the_model_says() {
     let message = client.asked.last().unwrap()["message"].as_str().unwrap();
     assert!(message.contains("Deploy?") && message.contains("prod"), "{message}");
     let result = client.outcome(&run);
-    assert_eq!((&result["status"], &result["value"]["decision"]["approved"]), (&json!("completed"), &json!(true)), "{result:#}");
+    assert_eq!(
+        (&result["status"], &result["value"]["decision"]["approved"]),
+        (&json!("completed"), &json!(true)),
+        "{result:#}"
+    );
     assert!(result["value"]["decision"]["by"].as_str().unwrap().ends_with("asked through a test 1"), "{result:#}");
     assert!(client.fails("approve", json!({ "run": run })).contains("has ended"));
 
@@ -302,7 +324,9 @@ fn a_gate_is_decided_by_the_person_whatever_the_model_says() {
 fn a_run_is_a_task_where_the_client_knows_tasks() {
     let place = Place::new();
     let mut client = Client::connect(&place, NEW, true, &[]);
-    let made = client.request("tools/call", json!({ "name": "run_workflow", "arguments": { "script": GATED } }))["result"].clone();
+    let made =
+        client.request("tools/call", json!({ "name": "run_workflow", "arguments": { "script": GATED } }))["result"]
+            .clone();
     assert_eq!((&made["resultType"], &made["status"]), (&json!("task"), &json!("working")), "{made}");
     let id = made["taskId"].clone();
     let until = |client: &mut Client, status: &str| loop {
@@ -321,8 +345,11 @@ fn a_run_is_a_task_where_the_client_knows_tasks() {
     assert_eq!(done["result"]["structuredContent"]["value"]["decision"]["approved"], true, "{done:#}");
 
     // Cancelling a task stops its run.
-    let endless = "export const meta = { name: 'endless', description: 'd' }\nfor (;;) await tool('echo.echo', { text: 'x' })\n";
-    let made = client.request("tools/call", json!({ "name": "run_workflow", "arguments": { "script": endless } }))["result"].clone();
+    let endless =
+        "export const meta = { name: 'endless', description: 'd' }\nfor (;;) await tool('echo.echo', { text: 'x' })\n";
+    let made =
+        client.request("tools/call", json!({ "name": "run_workflow", "arguments": { "script": endless } }))["result"]
+            .clone();
     let id = made["taskId"].clone();
     assert!(client.request("tasks/cancel", json!({ "taskId": id })).get("error").is_none());
     loop {
@@ -346,7 +373,8 @@ fn only_what_was_started_here_can_be_stopped_from_here() {
     let refused = client.fails("run_stop", json!({ "run": mine, "now": true }));
     assert!(refused.contains("a person started it"), "{refused}");
     place.vespiary(&["runs", "stop", &mine, "--now"]).exits(0);
-    let endless = "export const meta = { name: 'endless', description: 'd' }\nfor (;;) await tool('echo.echo', { text: 'x' })\n";
+    let endless =
+        "export const meta = { name: 'endless', description: 'd' }\nfor (;;) await tool('echo.echo', { text: 'x' })\n";
     let run = client.gives("run_workflow", json!({ "script": endless }))["run"].as_str().unwrap().to_owned();
     client.gives("run_stop", json!({ "run": run, "now": true }));
     assert_eq!(client.outcome(&run)["status"], "stopped");
@@ -356,7 +384,8 @@ fn only_what_was_started_here_can_be_stopped_from_here() {
 #[test]
 fn a_plugin_that_changes_is_offered_anew_and_never_with_more() {
     let place = Place::new();
-    let manifest = |name: &str, more: &str| format!("name = '{name}'\nversion = '1'\nkind = 'tools'\ndescription = 'd'\n{more}");
+    let manifest =
+        |name: &str, more: &str| format!("name = '{name}'\nversion = '1'\nkind = 'tools'\ndescription = 'd'\n{more}");
     let plugin = place.plugin(&component("plugins/built/echo.wasm"), &manifest("mine", ""));
     let mut client = Client::connect(&place, RECENT, false, &["--plugin", plugin.to_str().unwrap()]);
     let names = |client: &mut Client| -> Vec<String> {
