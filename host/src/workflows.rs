@@ -374,7 +374,7 @@ mod tests {
         }
         // What `vespiary run` takes from where a person stands, a script does not.
         for absent in ["outer", "project"] {
-            assert!(find(absent).unwrap_err().contains("known by name: inner"), "{absent}");
+            assert!(find(absent).unwrap_err().contains("known by name: built, inner"), "{absent}");
         }
         assert!(find("out").unwrap_err().contains("leads out"));
     }
