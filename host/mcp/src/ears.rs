@@ -5,10 +5,11 @@
 use crate::text::{lines, neutral};
 use rmcp::model::{
     ClientCapabilities, ClientConfig, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams,
-    ElicitResult, ElicitationAction, Implementation, ListRootsResult, LoggingLevel, LoggingMessageNotificationParam,
-    ProgressNotificationParam, ProgressToken, ProtocolVersion,
+    ElicitResult, ElicitationAction, Implementation, JsonRpcMessage, ListRootsResult, LoggingLevel, ProgressToken,
+    ProtocolVersion, ServerNotification,
 };
-use rmcp::service::{NotificationContext, RequestContext, RoleClient};
+use rmcp::service::{RequestContext, RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
 use rmcp::{ClientHandler, ErrorData};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +74,7 @@ impl Ears {
 }
 
 /// The client's side of one connection, as the protocol sees it.
-pub(crate) struct Client(pub(crate) Arc<Ears>);
+pub(crate) struct Client;
 
 impl ClientHandler for Client {
     fn get_info(&self) -> ClientConfig {
@@ -101,29 +102,68 @@ impl ClientHandler for Client {
     ) -> Result<ElicitResult, ErrorData> {
         Ok(ElicitResult::new(ElicitationAction::Decline))
     }
+}
 
-    async fn on_progress(&self, said: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        let calls = self.0.calls();
-        if let Some(call) = calls.get(&said.progress_token) {
-            let message = said.message.as_deref().unwrap_or_default();
-            let _ = call.try_send(Heard { progress: true, lines: lines(Level::Info, message).collect() });
-        }
+/// A connection whose every message is heard in the order in which it came, before anything is done about it: the library hands
+/// notices to tasks of their own, which an answer may overtake.
+pub(crate) struct Hearing<T> {
+    inner: T,
+    ears: Arc<Ears>,
+}
+
+impl<T> Hearing<T> {
+    pub(crate) fn new(inner: T, ears: &Arc<Ears>) -> Self {
+        Self { inner, ears: Arc::clone(ears) }
+    }
+}
+
+impl<T: Transport<RoleClient>> Transport<RoleClient> for Hearing<T> {
+    type Error = T::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleClient>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.inner.send(item)
     }
 
-    async fn on_logging_message(&self, said: LoggingMessageNotificationParam, _: NotificationContext<RoleClient>) {
-        let calls = self.0.calls();
-        // A line does not say whose it is; with one call under way there is only one answer.
-        if let (1, Some(call)) = (calls.len(), calls.values().next()) {
-            let text = match &said.data {
-                serde_json::Value::String(text) => text.clone(),
-                other => neutral(&other.to_string(), 1 << 10),
-            };
-            let _ = call.try_send(Heard { progress: false, lines: lines(level(said.level), &text).collect() });
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+        let message = self.inner.receive().await?;
+        if let JsonRpcMessage::Notification(said) = &message {
+            self.ears.hear(&said.notification);
         }
+        Some(message)
     }
 
-    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        self.0.set_stale();
+    fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        self.inner.close()
+    }
+}
+
+impl Ears {
+    fn hear(&self, said: &ServerNotification) {
+        match said {
+            ServerNotification::ProgressNotification(said) => {
+                if let Some(call) = self.calls().get(&said.params.progress_token) {
+                    let message = said.params.message.as_deref().unwrap_or_default();
+                    let _ = call.try_send(Heard { progress: true, lines: lines(Level::Info, message).collect() });
+                }
+            }
+            ServerNotification::LoggingMessageNotification(said) => {
+                let calls = self.calls();
+                // A line does not say whose it is; with one call under way there is only one answer.
+                if let (1, Some(call)) = (calls.len(), calls.values().next()) {
+                    let text = match &said.params.data {
+                        serde_json::Value::String(text) => text.clone(),
+                        other => neutral(&other.to_string(), 1 << 10),
+                    };
+                    let lines = lines(level(said.params.level), &text).collect();
+                    let _ = call.try_send(Heard { progress: false, lines });
+                }
+            }
+            ServerNotification::ToolListChangedNotification(_) => self.set_stale(),
+            _ => {}
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::Server;
 use crate::config::Way as Configured;
-use crate::ears::{Client, Ears};
+use crate::ears::{Client, Ears, Hearing};
 use crate::guard::{Guarded, Heard};
 use crate::launch::{Launch, Launched, Life, Order};
 use crate::pin::Tool;
@@ -105,7 +105,7 @@ impl Instance {
         };
         let (stdout, stdin) = (Guarded::new(stdout, over()), Heard::new(stdin, over()));
         let transport = AsyncRwTransport::<RoleClient, _, _>::new(stdout, stdin);
-        match Client(Arc::clone(&ears)).serve(transport).await {
+        match Client.serve(Hearing::new(transport, &ears)).await {
             Ok(service) => Ok(Self::new(service, ears, Some(life), None)),
             Err(error) => {
                 let cause = cause_of(&ears, Some(life.as_ref())).await;
@@ -140,7 +140,7 @@ impl Instance {
             .max_concurrent_requests(start.server.config.requests_at_once_max as usize);
         let transport = StreamableHttpClientTransport::with_client(way.clone(), config);
         let ears: Arc<Ears> = Arc::default();
-        match Client(Arc::clone(&ears)).serve(transport).await {
+        match Client.serve(Hearing::new(transport, &ears)).await {
             Ok(service) => Ok(Self::new(service, ears, None, Some(way))),
             Err(error) => Err(way.take_refused().unwrap_or_else(|| {
                 Failure::Failed(format!("the server {} did not say hello: {}", start.server.config.name, chain(&error)))

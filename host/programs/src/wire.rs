@@ -20,6 +20,7 @@ pub(crate) struct Order {
     pub(crate) args: Vec<String>,
     pub(crate) stdin: Option<String>,
     /// Whether whatever the host sends after this order is the program's standard input, in place of `stdin`.
+    #[serde(default)]
     pub(crate) live: bool,
     pub(crate) dir: PathBuf,
     pub(crate) system: Vec<PathBuf>,
