@@ -1,5 +1,6 @@
 //! `vespiary mcp` as its clients use it: lines of JSON-RPC on its two streams, and requests over HTTP.
 
+mod entries;
 mod http;
 mod stdio;
 

@@ -19,24 +19,24 @@ while IFS= read -r line; do
   esac
 done
 "#;
-const COUNT: &str =
+pub(super) const COUNT: &str =
     r#"{"name":"count","title":"Count","description":"Counts its calls.","inputSchema":{"type":"object"}}"#;
 const CONFIG: &str = "[mcp.servers.counter]\ncommand = 'sh'\nargs = ['server.sh']\nenv = { WHO = '${WHO:-nobody}' }\n\
                       needs = ['read:server.sh']\n";
-const NEEDS: &[&str] = &["--allow", "exec:sh", "--allow", "env:WHO"];
+pub(super) const NEEDS: &[&str] = &["--allow", "exec:sh", "--allow", "env:WHO"];
 
-fn place(tools: &str) -> Place {
+pub(super) fn place(tools: &str) -> Place {
     let place = Place::new();
     place.file("vespiary.toml", CONFIG);
     place.file("server.sh", format!("TOOLS='{tools}'\n{SERVER}"));
     place
 }
 
-fn with<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+pub(super) fn with<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     first.iter().chain(more).copied().collect()
 }
 
-fn trust(place: &Place) -> Said {
+pub(super) fn trust(place: &Place) -> Said {
     place.vespiary(&with(&["mcp", "trust", "counter", "--yes"], NEEDS))
 }
 

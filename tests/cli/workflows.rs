@@ -61,7 +61,10 @@ fn what_can_be_run_is_listed_and_what_is_broken_is_told() {
 #[test]
 fn an_unknown_name_says_which_are_known() {
     let place = Place::new();
-    place.vespiary(&["run", "reveiw"]).exits(2).complains(&["there is no workflow named \"reveiw\"", "name a workflow: audit"]);
+    place
+        .vespiary(&["run", "reveiw"])
+        .exits(2)
+        .complains(&["there is no workflow named \"reveiw\"", "name a workflow: audit"]);
     place.file(".claude/workflows/review.js", AUTHOR);
     place
         .vespiary(&["run", "reveiw"])

@@ -419,3 +419,26 @@ fn escapes_of_a_guest_reach_no_terminal_through_a_client() {
     super::super::assert_harmless(&said);
     assert!(!said.is_empty());
 }
+
+#[test]
+fn a_trusted_server_is_offered_as_it_was_trusted_and_only_where_it_is_granted() {
+    use super::super::servers::{COUNT, NEEDS, place as with_server, trust, with};
+    let place = with_server(COUNT);
+    let granted = with(NEEDS, &["--allow", "mcp:counter.count"]);
+    let offered = |client: &mut Client| client.tools().into_iter().find(|tool| tool["name"] == "counter_count");
+    // Nobody has trusted it.
+    assert!(offered(&mut Client::connect(&place, RECENT, false, &granted)).is_none());
+    trust(&place).exits(0);
+    let mut client = Client::connect(&place, RECENT, false, &granted);
+    let tool = offered(&mut client).unwrap();
+    assert_eq!((&tool["title"], &tool["description"]), (&json!("Count"), &json!("Counts its calls.")));
+    // One instance for all that is asked of it.
+    for n in 1..=3 {
+        assert_eq!(client.gives("counter_count", json!({})), json!({ "n": n, "who": "nobody" }));
+    }
+    // Trusted, and not granted here.
+    let mut other = Client::connect(&place, RECENT, false, NEEDS);
+    assert!(offered(&mut other).is_none());
+    let said = other.fails("counter_count", json!({}));
+    assert!(said.contains("needs mcp:counter.count"), "{said}");
+}
