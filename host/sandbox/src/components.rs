@@ -45,7 +45,7 @@ pub(crate) struct Components {
 struct Shared {
     engine: Engine,
     source: Arc<dyn Catalog>,
-    cache: Option<Cache>,
+    cache: Option<Arc<Cache>>,
     compiler: Option<Compiler>,
     limits: CompileLimits,
 }
@@ -73,7 +73,7 @@ impl Components {
     pub(crate) fn new(
         engine: Engine,
         source: Arc<dyn Catalog>,
-        cache: Option<Cache>,
+        cache: Option<Arc<Cache>>,
         compiler: Option<Compiler>,
         limits: CompileLimits,
     ) -> Self {

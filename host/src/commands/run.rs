@@ -203,9 +203,12 @@ pub(super) fn run(
         display.finish();
     }
     // The last to close the ledger's file is the one who wrote it, and folds its log in; so whoever reads it goes first.
-    let Host { dispatcher, ledger, shelf, .. } = host;
+    let Host { dispatcher, ledger, shelf, sandbox, .. } = host;
     drop(dispatcher);
-    let recorded = ledger.close();
+    let recorded = std::thread::scope(|beside| {
+        beside.spawn(|| sandbox.keep_known());
+        ledger.close()
+    });
     drop(lease);
     if let Some(questions) = foresee {
         return match ended.status {
