@@ -51,6 +51,7 @@ use vespiary_kernel::change::ChangeSet;
 use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::http::Egress;
 use vespiary_kernel::observed::Observation;
+use vespiary_kernel::plugin::Plugin;
 use vespiary_kernel::pool::Capacity;
 use vespiary_kernel::ports::{BoxFuture, Catalog, Runner, ScriptCell};
 use vespiary_kernel::scope::Scope;
@@ -203,6 +204,13 @@ impl Sandbox {
     /// What isolated agents changed; none where this sandbox has no place for them.
     pub fn worktrees(&self) -> Option<Arc<dyn Worktrees>> {
         self.layers.clone().map(|layers| layers as _)
+    }
+
+    /// Load the compiled code of `plugin`, where there is any, before it is called. Blocks for some milliseconds.
+    pub fn prepare(&self, plugin: &Plugin) {
+        if plugin.kind.is_component() {
+            self.components.prepare(plugin, &self.imports);
+        }
     }
 
     /// Keep what files were found to hold, so that the next process need not read those that have not changed since.

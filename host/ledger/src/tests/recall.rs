@@ -32,9 +32,11 @@ fn key() -> Digest {
 
 fn answered(call: u64, text: &str) -> Event {
     match call_ended(call, Ok(Json::of(&text).unwrap()), Vec::new()) {
-        Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, .. } => {
-            let (key, reused) = (Some(key()), None);
-            Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, key, reused }
+        mut event @ Event::CallEnded { .. } => {
+            if let Event::CallEnded { key: of, .. } = &mut event {
+                *of = Some(key());
+            }
+            event
         }
         other => panic!("{other:?}"),
     }
