@@ -195,7 +195,15 @@ impl Dispatcher {
             arguments: Payload::Value(call.arguments.clone()),
         };
         self.log.append(who.run().id(), intent).map_err(|e| Failure::Unrecorded(e.to_string()))?;
-        Ok(OpenCall { log: Arc::clone(&self.log), who: who.clone(), call: id, decided: None, key: None, rests_on: None, closed: false })
+        Ok(OpenCall {
+            log: Arc::clone(&self.log),
+            who: who.clone(),
+            call: id,
+            decided: None,
+            key: None,
+            rests_on: None,
+            closed: false,
+        })
     }
 
     /// Steps 2 to 6.

@@ -82,7 +82,9 @@ impl Dispatcher {
             groups.push(Group { first: nested, plugin, scope, sure, reads: nested.reads.iter().collect() });
         }
         let whole = |group: &Group<'_>| {
-            group.sure && group.reads.iter().all(|reads| is_whole(Some(reads), &group.scope)) && is_whole(None, &group.scope)
+            group.sure
+                && group.reads.iter().all(|reads| is_whole(Some(reads), &group.scope))
+                && is_whole(None, &group.scope)
         };
         let certain = || past.nested.iter().all(|nested| nested.failure.is_none()) && groups.iter().all(whole);
         (past.bond == Bond::Resumed || certain())
