@@ -59,7 +59,7 @@ skipped.push(...tree.skipped)
 
 const files = []
 for (const { path, kind, size = 0 } of tree.entries) {
-  if (path.split('/').some((part) => exclude.includes(part))) continue
+  if (isLeftOut(path)) continue
   if (kind === 'symlink') skipped.push({ path, reason: 'a symbolic link; it is not followed' })
   else if (kind === 'other') skipped.push({ path, reason: 'a pipe, socket or device' })
   else if (kind === 'file' && size > FILE_BYTES_MAX) skipped.push({ path, reason: `larger than ${FILE_BYTES_MAX >> 20} MiB` })
@@ -145,6 +145,11 @@ return {
 
 function baseName(path) {
   return path.slice(path.lastIndexOf('/') + 1)
+}
+
+// Whether one of a path's names is left out.
+function isLeftOut(path) {
+  return exclude.some((name) => `/${path}/`.includes(`/${name}/`))
 }
 
 // Neighbours stay together, so that an agent sees one corner of the tree.

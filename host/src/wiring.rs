@@ -29,12 +29,13 @@ use vespiary_kernel::grant::Grant;
 use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::http::Egress;
 use vespiary_kernel::ids::RunId;
+use vespiary_kernel::plugin::Plugin;
 use vespiary_kernel::policy::Denial;
 use vespiary_kernel::pool::{Capacity, Pool};
 use vespiary_kernel::ports::{Approver, Catalog, Log, NoRecall, Recall, Runner};
 use vespiary_kernel::reuse::Doubt;
 use vespiary_ledger::ledger::Ledger;
-use vespiary_ledger::recall::{LastTime, Recollection, Spent};
+use vespiary_ledger::recall::{LastTime, ReadAhead, Recollection, Spent};
 use vespiary_ledger::store::LedgerError;
 use vespiary_mcp::{Servers, ServersConfig};
 use vespiary_programs::{Programs, ProgramsConfig};
@@ -65,6 +66,8 @@ pub struct Host {
     pub spent: Spent,
     /// What the same workflow came to the last time over this project.
     pub last: Option<LastTime>,
+    /// What earlier runs answered is read ahead; to be dropped before the ledger is closed.
+    pub ahead: Option<ReadAhead>,
 }
 
 /// Where a person is asked about calls.
@@ -96,12 +99,13 @@ pub struct Before {
 }
 
 /// What is known, what it has cost, and what the same cost the last time.
-type Recalled = (Arc<dyn Recall>, Spent, Option<LastTime>);
+type Recalled = (Arc<dyn Recall>, Spent, Option<LastTime>, Option<ReadAhead>);
 
 impl Before {
-    fn recall(&self, ledger: &Ledger) -> Result<Recalled, Trouble> {
+    /// Meanwhile, and afterwards on threads of its own, `sandbox` loads what a run like this called before, and answers are read.
+    fn recall(&self, ledger: &Ledger, shelf: &Arc<Shelf>, sandbox: &Arc<Sandbox>) -> Result<Recalled, Trouble> {
         if self.resumed.is_empty() && self.over.is_none() {
-            return Ok((Arc::new(NoRecall), Spent::default(), None));
+            return Ok((Arc::new(NoRecall), Spent::default(), None, None));
         }
         let reader = ledger.reader()?;
         let earlier = match &self.over {
@@ -112,10 +116,24 @@ impl Before {
         };
         let doubt = self.doubt.unwrap_or(Doubt::Ask);
         let title = self.over.as_ref().map_or("", |(_, title)| title);
-        let all = Recollection::read(reader, title, &self.resumed, &earlier, doubt)?;
+        if earlier.is_empty() && self.resumed.is_empty() {
+            return Ok((Arc::new(NoRecall), Spent::default(), None, None));
+        }
+        let engine = shelf.engine().ok().map(|entry| Arc::clone(&entry.plugin));
+        prepare(sandbox, engine.into_iter().collect());
+        let all = Arc::new(Recollection::read(reader, title, &self.resumed, &earlier, doubt)?);
         let (spent, last) = (all.spent(), all.last());
-        Ok((Arc::new(all), spent, last))
+        prepare(sandbox, all.tools().iter().filter_map(|tool| shelf.find(tool)).collect());
+        let ahead = all.read_ahead();
+        Ok((all, spent, last, Some(ahead)))
     }
+}
+
+/// Load compiled code on a thread of its own. Without one, each component is loaded when it is first called.
+fn prepare(sandbox: &Arc<Sandbox>, plugins: Vec<Arc<Plugin>>) {
+    let sandbox = Arc::clone(sandbox);
+    let load = move || plugins.iter().for_each(|plugin| sandbox.prepare(plugin));
+    let _ = std::thread::Builder::new().name("prepare".into()).spawn(load);
 }
 
 impl Host {
@@ -148,7 +166,7 @@ impl Host {
             Person::Elsewhere(asks) => (Arc::new(|ask| ask()), Some(asks(rules.ask_time_max))),
         };
         let terminal = Arc::new(AtTerminal::new(quietly, rules.ask_time_max));
-        let (recall, spent, last) = before.recall(&ledger)?;
+        let (recall, spent, last, ahead) = before.recall(&ledger, &shelf, &sandbox)?;
         let runners = Runners::new(Arc::clone(&sandbox), programs(), models, Some(servers(&shelf, egress)));
         let (log, runner, approver): (Arc<dyn Log>, Arc<dyn Runner>, Arc<dyn Approver>) = match before.foresee {
             None => {
@@ -157,16 +175,10 @@ impl Host {
             }
             Some(questions) => (Arc::new(Unrecorded), Arc::new(Unrun(runners)), questions),
         };
-        let dispatcher = Dispatcher::recalling(
-            log,
-            Arc::clone(&catalog) as _,
-            rules.policy,
-            Pool::new(at),
-            runner,
-            approver,
-            recall,
-        );
-        Ok(Self { dispatcher, ledger, shelf, catalog, sandbox, terminal, capacity: at, spent, last })
+        let to_be_called = Arc::clone(&catalog) as _;
+        let dispatcher =
+            Dispatcher::recalling(log, to_be_called, rules.policy, Pool::new(at), runner, approver, recall);
+        Ok(Self { dispatcher, ledger, shelf, catalog, sandbox, terminal, capacity: at, spent, last, ahead })
     }
 }
 

@@ -268,8 +268,21 @@ fn an_answer_is_used_again_only_while_everything_it_was_made_from_is_the_same() 
          return found.map(f => f.findings.length)\n",
     );
     let run = |args: &[&str]| place.run(&script, &[args, &["--json"]].concat()).exits(0).json("vespiary.run/1");
-    assert_eq!(run(&[])["reused"], 0);
-    assert_eq!(run(&[])["reused"], 20);
+    let first = run(&[]);
+    assert_eq!(first["reused"], 0);
+    // What an answer rests on is in the record of each run that takes it over, with the call that ran.
+    for _ in 0..2 {
+        let again = run(&[]);
+        assert_eq!(again["reused"], 20);
+        let events = events(&place, again["run"].as_str().unwrap());
+        let taken: Vec<&Value> = events.iter().map(|(_, event)| event).filter(|e| !e["reused"].is_null()).collect();
+        assert_eq!(taken.len(), 20);
+        for event in taken {
+            let rests_on = event["rests_on"]["value"].as_array().unwrap();
+            assert_eq!((rests_on.len(), &rests_on[0]["tool"]), (1, &json!("files.read")), "{event:#}");
+            assert_eq!((&rests_on[0]["origin"]["run"], &event["reused"]["run"]), (&first["run"], &first["run"]));
+        }
+    }
     place.file("src/7.txt", format!("aws_{}_key = '{}'\n", "secret_access", super::audit::secret()));
     let changed = run(&[]);
     assert_eq!(changed["reused"], 19);

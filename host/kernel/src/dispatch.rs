@@ -23,7 +23,7 @@ use crate::reuse::{self, Past};
 use crate::scope::Scope;
 use crate::script::{Budget, Completion, ScriptError, Turn};
 use futures_util::StreamExt;
-use recall::Judged;
+use recall::{Judged, rests_on};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -158,8 +158,11 @@ impl Dispatcher {
                 }
                 outcome
             }
-            Ok(Step::Recalled(past)) => match self.record_nested(who, &past) {
-                Ok(()) => recalled(past),
+            Ok(Step::Recalled(past)) => match rests_on(&past) {
+                Ok(calls) => {
+                    open.rests_on = calls;
+                    recalled(past)
+                }
                 Err(failure) => Outcome::refused(failure),
             },
             Err(failure) => Outcome::refused(failure),
@@ -193,7 +196,15 @@ impl Dispatcher {
             arguments: Payload::Value(call.arguments.clone()),
         };
         self.log.append(who.run().id(), intent).map_err(|e| Failure::Unrecorded(e.to_string()))?;
-        Ok(OpenCall { log: Arc::clone(&self.log), who: who.clone(), call: id, decided: None, key: None, closed: false })
+        Ok(OpenCall {
+            log: Arc::clone(&self.log),
+            who: who.clone(),
+            call: id,
+            decided: None,
+            key: None,
+            rests_on: None,
+            closed: false,
+        })
     }
 
     /// Steps 2 to 6.
@@ -356,6 +367,8 @@ struct OpenCall {
     decided: Option<(Digest, Scope)>,
     /// What names equal calls, once it is known; whoever is asked again then needs the value.
     key: Option<Digest>,
+    /// What the earlier call rests on whose answer this one is given.
+    rests_on: Option<Payload>,
     closed: bool,
 }
 
@@ -386,10 +399,24 @@ impl OpenCall {
             // Every part of a read set has a form in JSON.
             false => Json::of(&outcome.reads).ok().map(Payload::Value),
         };
-        let (call, key, reused) = (self.call, self.key, outcome.reused.clone());
-        let ended =
-            Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, key, reused };
-        self.log.append(self.who.run().id(), ended)
+        let (call, key, reused, rests_on) = (self.call, self.key, outcome.reused.clone(), self.rests_on.take());
+        self.log.append(
+            self.who.run().id(),
+            Event::CallEnded {
+                call,
+                component,
+                scope,
+                except,
+                value,
+                failure,
+                reads,
+                usage,
+                artifacts,
+                key,
+                reused,
+                rests_on,
+            },
+        )
     }
 }
 

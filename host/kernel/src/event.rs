@@ -215,6 +215,9 @@ pub enum Event {
         /// The earlier call whose answer this is. Nothing ran.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reused: Option<Origin>,
+        /// The calls which that one had made, where it had made any: a list of `reuse::PastCall`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rests_on: Option<Payload>,
     },
     /// Last, but for decisions on gates that were open then; missing where the process was killed.
     RunEnded {
@@ -240,8 +243,8 @@ macro_rules! contents {
             Event::WorkflowStarted { args, .. } => (vec![args], $none),
             Event::GateOpened { payload, .. } => (vec![payload], $none),
             Event::RunEnded { value, .. } => (value.into_iter().collect(), $none),
-            Event::CallEnded { value, reads, artifacts, .. } => {
-                (value.into_iter().chain(reads).collect(), artifacts.$slice())
+            Event::CallEnded { value, reads, rests_on, artifacts, .. } => {
+                (value.into_iter().chain(reads).chain(rests_on).collect(), artifacts.$slice())
             }
             Event::AgentChanged { changes, artifacts, .. } => (vec![changes], artifacts.$slice()),
             Event::ChangesMerged { changes, conflicts, artifacts, .. } => {
@@ -405,6 +408,7 @@ mod tests {
             artifacts: Vec::new(),
             key: Some(Digest::of(b"k")),
             reused: Some(Origin { run: "r".parse().unwrap(), call: CallId(7) }),
+            rests_on: Some(Payload::Value(Json::parse("[]").unwrap())),
         });
     }
 }

@@ -59,8 +59,8 @@ pub struct Past {
     pub changes: ChangeSet,
 }
 
-/// A call that another one made.
-#[derive(Debug, Clone)]
+/// A call that another one made. Written into the record of each run that takes the other one over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PastCall {
     /// Which.
     pub origin: Origin,
@@ -69,16 +69,22 @@ pub struct PastCall {
     /// With what.
     pub arguments: Json,
     /// The component that ran; none when none was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<Digest>,
     /// What its cell held; none when it never existed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Grant>,
     /// What was denied of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<Capability>,
-    /// What of its value was kept.
+    /// What identifies its value, where it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Payload>,
     /// Why it gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// What it saw of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<ReadSet>,
 }
 

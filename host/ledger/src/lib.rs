@@ -10,6 +10,7 @@
 //! | `queue` | what callers hand to the writer, and who waits for it |
 //! | `writer` | the thread that turns a group of events into one transaction |
 //! | `ledger` | the handle that ties these together |
+//! | `lineage` | which run goes on from which, and which were over the same project |
 //! | `recall` | what earlier runs came to, for one that goes on from them |
 //! | `reader`, `verify` | queries, and the proof that nothing was changed |
 //! | `bundle` | one run as one file, written and checked |
@@ -18,6 +19,7 @@
 pub mod bundle;
 mod chain;
 pub mod ledger;
+pub mod lineage;
 mod queue;
 pub mod reader;
 pub mod recall;

@@ -134,6 +134,27 @@ impl Reader {
         })
     }
 
+    /// The events of a run in order, each as its text. For who needs little of many: nothing is taken apart or copied.
+    pub(crate) fn bodies(
+        &self,
+        id: &RunId,
+        mut each: impl FnMut(&str) -> serde_json::Result<()>,
+    ) -> Result<(), LedgerError> {
+        let first = self.number(id)? << SEQ_BITS;
+        let sql = "SELECT key, body FROM events WHERE key > ?1 AND key <= ?2 ORDER BY key";
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| self.fault(e))?;
+        let mut rows = statement.query([first, first | KEY_MASK]).map_err(|e| self.fault(e))?;
+        while let Some(row) = rows.next().map_err(|e| self.fault(e))? {
+            let body = row.get_ref(1).map_err(|e| self.fault(e))?;
+            let body = body.as_str().map_err(|e| self.fault(e.into()))?;
+            if let Err(error) = each(body) {
+                let key: i64 = row.get(0).map_err(|e| self.fault(e))?;
+                return Err(unreadable(id, (key & KEY_MASK) as u64, &error));
+            }
+        }
+        Ok(())
+    }
+
     /// The first two events of a run: its start, and for a workflow what it takes to go on with it.
     pub(crate) fn opening(&self, id: &RunId) -> Result<Vec<Event>, LedgerError> {
         let mut events = self.events(id)?;
@@ -234,6 +255,11 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
     })
 }
 
+fn unreadable(run: &RunId, seq: u64, error: &serde_json::Error) -> LedgerError {
+    let what = format!("event {seq} of run {run} cannot be read: {error}");
+    LedgerError::new(FaultKind::Corrupt, what, "`vespiary runs show --verify` tells whether it was changed")
+}
+
 /// A run's events, in order. After an error it ends.
 #[derive(Debug)]
 pub struct Events<'a> {
@@ -278,12 +304,7 @@ impl Iterator for Events<'_> {
             Ok(event) => Some(Ok(Recorded { seq, time_us, event, hash: Digest::from_bytes(hash) })),
             Err(error) => {
                 (self.end, self.page) = (true, VecDeque::new());
-                let what = format!("event {seq} of run {} cannot be read: {error}", self.run);
-                Some(Err(LedgerError::new(
-                    FaultKind::Corrupt,
-                    what,
-                    "`vespiary runs show --verify` tells whether it was changed",
-                )))
+                Some(Err(unreadable(&self.run, seq, &error)))
             }
         }
     }

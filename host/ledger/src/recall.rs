@@ -1,11 +1,18 @@
 //! What earlier runs came to, read from their events, for a run that goes on from one or works on the same project again. Values and
 //! read sets stay in the file until they are asked for. Nothing is decided here: a key, and what was recorded under it.
 
-use crate::reader::{Reader, RunSummary};
+use crate::reader::Reader;
 use crate::store::LedgerError;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use vespiary_kernel::call::{Artifact, Failure};
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::change::{ChangeSet, Node};
@@ -13,6 +20,7 @@ use vespiary_kernel::event::{Event, Payload, RunStatus};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{AgentId, CallId, Digest, RunId, ToolName};
 use vespiary_kernel::json::Json;
+use vespiary_kernel::observed::ReadSet;
 use vespiary_kernel::path::{Reach, ScopePath};
 use vespiary_kernel::ports::Recall;
 use vespiary_kernel::reuse::{Bond, Doubt, Origin, Past, PastCall};
@@ -24,8 +32,14 @@ pub struct Recollection {
     finished: HashMap<Digest, Vec<Finished>>,
     /// Where in it the call is that first gave an answer.
     places: HashMap<Origin, (Digest, usize)>,
+    /// The same places, in the order in which the calls ended.
+    order: Vec<(Digest, usize)>,
+    /// Answers that were read ahead of being asked for.
+    ready: Mutex<HashMap<Origin, Past>>,
     taken: Mutex<HashSet<Origin>>,
     interrupted: Mutex<HashMap<Digest, Vec<Origin>>>,
+    /// What was called, in the order in which it was first.
+    tools: Vec<ToolName>,
     /// What the runs this one goes on from could write.
     wrote: Vec<ScopePath>,
     spent: Spent,
@@ -53,29 +67,26 @@ pub struct Spent {
 }
 
 struct Finished {
-    /// The run whose record it is taken from.
-    run: RunId,
     /// The call that ran, where this one was answered by an earlier one.
     first: Origin,
+    /// The run whose record it is taken from, and what of that is needed of calls.
+    run: Arc<Texts>,
     bond: Bond,
-    value: Payload,
-    artifacts: Vec<Artifact>,
-    reads: Option<Payload>,
-    nested: Arc<[Nested]>,
+    ended: Range<usize>,
+    nested: Vec<Nested>,
     changes: Option<Payload>,
 }
 
-struct Nested {
-    call: CallId,
-    reused: Option<Origin>,
-    value: Option<Payload>,
-    failure: Option<Failure>,
-    tool: ToolName,
-    arguments: Payload,
-    component: Option<Digest>,
-    scope: Option<Grant>,
-    except: Vec<Capability>,
-    reads: Option<Payload>,
+/// The events of a run's calls, one after the other. Taken apart only when they are asked for: few are, of those there are.
+struct Texts {
+    run: RunId,
+    text: String,
+}
+
+impl Texts {
+    fn read<'a, T: Deserialize<'a>>(&'a self, at: &Range<usize>) -> Option<T> {
+        serde_json::from_str(self.text.get(at.clone())?).ok()
+    }
 }
 
 impl fmt::Debug for Recollection {
@@ -99,8 +110,11 @@ impl Recollection {
             doubt,
             finished: HashMap::new(),
             places: HashMap::new(),
+            order: Vec::new(),
+            ready: Mutex::default(),
             taken: Mutex::default(),
             interrupted: Mutex::default(),
+            tools: Vec::new(),
             wrote: Vec::new(),
             spent: Spent::default(),
             last: None,
@@ -125,6 +139,32 @@ impl Recollection {
         self.last
     }
 
+    /// The tools that were called, in the order in which each first was.
+    pub fn tools(&self) -> &[ToolName] {
+        &self.tools
+    }
+
+    /// Take answers out of the record before they are asked for, in the order in which they were given, while nothing else is to be done
+    /// on a processor. Ends with the returned value.
+    pub fn read_ahead(self: &Arc<Self>) -> ReadAhead {
+        let over = Arc::new(AtomicBool::new(false));
+        let (all, stop) = (Arc::clone(self), Arc::clone(&over));
+        let read = move || {
+            let mut bytes = 0;
+            for finished in all.order.iter().filter_map(|(key, at)| all.finished.get(key)?.get(*at)) {
+                bytes += finished.bytes();
+                if bytes > AHEAD_BYTES_MAX || stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                if let Some(past) = all.load(finished) {
+                    all.ready().insert(finished.first.clone(), past);
+                }
+            }
+        };
+        // Without a thread each answer is read when it is asked for.
+        ReadAhead { over, thread: thread::Builder::new().name("recall".into()).spawn(read).ok() }
+    }
+
     fn last_time(&self, run: &RunId, title: &str, spent: Spent) -> Result<Option<LastTime>, LedgerError> {
         let run = self.reader().run(run)?;
         let same = run.title == title && run.status == RunStatus::Completed;
@@ -137,13 +177,14 @@ impl Recollection {
 
     fn add(&mut self, run: &RunId, title: &str, bond: Bond, known: &mut HashSet<Origin>) -> Result<(), LedgerError> {
         let mut folding = Folding::default();
-        {
-            let reader = self.reader();
-            for recorded in reader.events(run)? {
-                folding.add(recorded?.event);
+        self.reader().bodies(run, |body| folding.add(body))?;
+        let Folding { calls, agents, wrote, spent, text, tools, .. } = folding;
+        let texts = Arc::new(Texts { run: run.clone(), text });
+        for tool in tools {
+            if !self.tools.contains(&tool) {
+                self.tools.push(tool);
             }
         }
-        let Folding { calls, agents, wrote, spent, .. } = folding;
         let resumed = bond == Bond::Resumed;
         if !resumed && self.last.is_none() {
             self.last = self.last_time(run, title, spent)?;
@@ -157,7 +198,7 @@ impl Recollection {
             let origin = Origin { run: run.clone(), call: call.id };
             let Some(key) = call.key else { continue };
             let first = call.reused.clone().unwrap_or_else(|| origin.clone());
-            let Some(value) = call.value else {
+            let Some(ended) = call.answered else {
                 if resumed && call.in_doubt && known.insert(first) {
                     self.interrupted().entry(key).or_default().push(origin);
                 }
@@ -180,50 +221,51 @@ impl Recollection {
                 continue;
             }
             let changes = agent.and_then(|agent| agent.changes.clone()).filter(|_| call.isolated);
-            let finished = Finished {
-                run: run.clone(),
-                first,
-                bond,
-                value,
-                artifacts: call.artifacts,
-                reads: call.reads,
-                nested: call.nested.into(),
-                changes,
-            };
+            let run = Arc::clone(&texts);
+            let finished = Finished { first, run, bond, ended, nested: call.nested, changes };
             let of_key = self.finished.entry(key).or_default();
             self.places.insert(finished.first.clone(), (key, of_key.len()));
+            self.order.push((key, of_key.len()));
             of_key.push(finished);
         }
         Ok(())
     }
 
     fn load(&self, finished: &Finished) -> Option<Past> {
-        let reader = self.reader();
-        let read = |payload: &Payload| reader.value(payload).ok().flatten();
-        let reads = |payload: &Option<Payload>| match payload {
+        let read = |payload: &Payload| self.reader().value(payload).ok().flatten();
+        let reads = |held: Option<Held<ReadSet>>| match held {
             None => Some(None),
-            Some(payload) => read(payload)?.read().ok().map(Some),
+            Some(held) => held.value(read).map(Some),
         };
+        let texts = &finished.run;
+        let Ended { value, artifacts, reads: saw, rests_on, .. } = texts.read(&finished.ended)?;
         let nested = |nested: &Nested| {
+            let asked: Asked = texts.read(&nested.asked)?;
+            let ended: Ended = texts.read(&nested.ended)?;
+            let here = || Origin { run: texts.run.clone(), call: ended.call };
             Some(PastCall {
-                tool: nested.tool.clone(),
-                arguments: read(&nested.arguments)?,
-                component: nested.component,
-                scope: nested.scope.clone(),
-                except: nested.except.clone(),
-                origin: nested.reused.clone().unwrap_or(Origin { run: finished.run.clone(), call: nested.call }),
-                value: nested.value.clone(),
-                failure: nested.failure.clone(),
-                reads: reads(&nested.reads)?,
+                origin: ended.reused.clone().unwrap_or_else(here),
+                tool: asked.tool,
+                arguments: read(&asked.arguments)?,
+                component: ended.component,
+                scope: ended.scope,
+                except: ended.except,
+                value: ended.value.map(identified),
+                failure: ended.failure,
+                reads: reads(ended.reads)?,
             })
         };
+        let mut calls = finished.nested.iter().map(nested).collect::<Option<Vec<_>>>()?;
+        if let Some(held) = rests_on {
+            calls.extend(held.value(read)?);
+        }
         Some(Past {
             origin: finished.first.clone(),
             bond: finished.bond,
-            value: read(&finished.value)?,
-            artifacts: finished.artifacts.clone(),
-            reads: reads(&finished.reads)?,
-            nested: finished.nested.iter().map(nested).collect::<Option<_>>()?,
+            value: read(&value?)?,
+            artifacts,
+            reads: reads(saw)?,
+            nested: calls,
             changes: match &finished.changes {
                 None => ChangeSet::default(),
                 Some(changes) => read(changes)?.read().ok()?,
@@ -234,6 +276,10 @@ impl Recollection {
     // Each lock guards one step; a panic inside leaves nothing half done.
     fn reader(&self) -> MutexGuard<'_, Reader> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ready(&self) -> MutexGuard<'_, HashMap<Origin, Past>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn taken(&self) -> MutexGuard<'_, HashSet<Origin>> {
@@ -255,7 +301,8 @@ impl Recall for Recollection {
         if self.taken().contains(&finished.first) {
             return None;
         }
-        self.load(finished)
+        let ready = self.ready().remove(&finished.first);
+        ready.or_else(|| self.load(finished))
     }
 
     fn take(&self, past: &Past) -> bool {
@@ -290,23 +337,134 @@ impl Recall for Recollection {
     }
 }
 
+impl Finished {
+    /// Of the record, what it takes to load it; blobs are not counted.
+    fn bytes(&self) -> usize {
+        self.ended.len() + self.nested.iter().map(|nested| nested.asked.len() + nested.ended.len()).sum::<usize>()
+    }
+}
+
+/// What is read ahead of being asked for, at most, as bytes of the record.
+const AHEAD_BYTES_MAX: usize = 64 << 20;
+
+/// Reads answers ahead. Dropping it ends that, and waits for the one at hand.
+#[derive(Debug)]
+pub struct ReadAhead {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for ReadAhead {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic there has cost nothing but the answers that it would have read.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A value that is part of an event, or a blob.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Held<T> {
+    Value(T),
+    Blob { digest: Digest, bytes: u64 },
+    Digest {},
+}
+
+impl<T: for<'a> Deserialize<'a>> Held<T> {
+    fn value(self, read: impl FnOnce(&Payload) -> Option<Json>) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Blob { digest, bytes } => read(&Payload::Blob { digest, bytes })?.read().ok(),
+            Self::Digest {} => None,
+        }
+    }
+}
+
+/// A value as the record of another run names it: that one's blobs are not its own.
+fn identified(value: Payload) -> Payload {
+    match value {
+        Payload::Blob { digest, bytes } => Payload::Digest { digest, bytes },
+        own => own,
+    }
+}
+
+/// Of the event that a call was asked for, what its answer needs.
+#[derive(Deserialize)]
+struct Asked {
+    tool: ToolName,
+    arguments: Payload,
+}
+
+/// Of the event that a call ended, what its answer needs.
+#[derive(Deserialize)]
+struct Ended {
+    call: CallId,
+    component: Option<Digest>,
+    scope: Option<Grant>,
+    #[serde(default)]
+    except: Vec<Capability>,
+    value: Option<Payload>,
+    failure: Option<Failure>,
+    reads: Option<Held<ReadSet>>,
+    #[serde(default)]
+    artifacts: Vec<Artifact>,
+    reused: Option<Origin>,
+    rests_on: Option<Held<Vec<PastCall>>>,
+}
+
+/// Of both, what finding answers needs. The rest is passed over unread.
+#[derive(Deserialize)]
+struct AskedFor<'a> {
+    call: CallId,
+    agent: AgentId,
+    #[serde(borrow)]
+    tool: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct EndedWith<'a> {
+    call: CallId,
+    value: Option<IgnoredAny>,
+    #[serde(borrow)]
+    failure: Option<&'a RawValue>,
+    usage: Cost,
+    key: Option<Digest>,
+    reused: Option<Origin>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Cost {
+    input_tokens: u64,
+    output_tokens: u64,
+    usd_micros: u64,
+}
+
 /// A call as its events tell it.
 struct Call {
     id: CallId,
     agent: AgentId,
-    tool: ToolName,
-    arguments: Payload,
+    asked: Range<usize>,
     key: Option<Digest>,
     reused: Option<Origin>,
-    value: Option<Payload>,
-    artifacts: Vec<Artifact>,
-    reads: Option<Payload>,
+    /// Its end, where it gave a value.
+    answered: Option<Range<usize>>,
     nested: Vec<Nested>,
     isolated: bool,
     /// It was allowed to change something, and nobody knows whether it did.
     in_doubt: bool,
     /// Its agent was run again: whatever it answered was not what was asked for.
     superseded: bool,
+}
+
+/// The two events of a call that another one made.
+struct Nested {
+    asked: Range<usize>,
+    ended: Range<usize>,
 }
 
 #[derive(Default)]
@@ -329,10 +487,91 @@ struct Folding {
     agents: HashMap<AgentId, Agent>,
     wrote: Vec<ScopePath>,
     spent: Spent,
+    text: String,
+    tools: Vec<ToolName>,
 }
 
+/// How the events begin of which there are many.
+const ASKED: &str = "{\"call-intended\":";
+const ENDED: &str = "{\"call-ended\":";
+
 impl Folding {
-    fn add(&mut self, event: Event) {
+    /// The next event, as it stands in the record.
+    fn add(&mut self, body: &str) -> serde_json::Result<()> {
+        if let Some(asked) = body.strip_prefix(ASKED).and_then(|body| body.strip_suffix('}')) {
+            let at = self.keep(asked);
+            self.ask(serde_json::from_str(asked)?, at);
+        } else if let Some(ended) = body.strip_prefix(ENDED).and_then(|body| body.strip_suffix('}')) {
+            let at = self.keep(ended);
+            self.end(serde_json::from_str(ended)?, at)?;
+        } else {
+            self.note(serde_json::from_str(body)?);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, text: &str) -> Range<usize> {
+        let from = self.text.len();
+        self.text.push_str(text);
+        from..self.text.len()
+    }
+
+    fn ask(&mut self, AskedFor { call, agent, tool }: AskedFor<'_>, at: Range<usize>) {
+        if !self.tools.iter().any(|known| known.as_str() == tool) {
+            self.tools.extend(tool.parse::<ToolName>());
+        }
+        let (place, mut isolated) = (self.calls.len(), false);
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            if agent.attempt.is_none() {
+                agent.attempt = Some(place);
+                if let Some(before) = agent.last.replace(place) {
+                    self.calls[before].superseded = true;
+                }
+            }
+            isolated = agent.isolated;
+        }
+        self.open.insert(call, place);
+        self.calls.push(Call {
+            id: call,
+            agent,
+            asked: at,
+            key: None,
+            reused: None,
+            answered: None,
+            nested: Vec::new(),
+            isolated,
+            in_doubt: false,
+            superseded: false,
+        });
+    }
+
+    fn end(&mut self, ended: EndedWith<'_>, at: Range<usize>) -> serde_json::Result<()> {
+        let EndedWith { call, value, failure, usage, key, reused } = ended;
+        self.spent.tokens += usage.input_tokens + usage.output_tokens;
+        self.spent.usd_micros += usage.usd_micros;
+        let Some(place) = self.open.remove(&call) else { return Ok(()) };
+        let Some(call) = self.calls.get_mut(place) else { return Ok(()) };
+        call.key = key.or(call.key);
+        if call.in_doubt {
+            let failure = failure.map(|failure| serde_json::from_str(failure.get())).transpose()?;
+            call.in_doubt = matches!(failure, Some(Failure::Cancelled));
+        }
+        (call.answered, call.reused) = (value.map(|_| at.clone()), reused);
+        let attempt = self.agents.get_mut(&call.agent).and_then(|agent| {
+            let attempt = agent.attempt?;
+            if attempt == place {
+                agent.attempt = None;
+            }
+            (attempt != place).then_some(attempt)
+        });
+        let Some(attempt) = attempt else { return Ok(()) };
+        let nested = Nested { asked: call.asked.clone(), ended: at };
+        self.calls[attempt].nested.push(nested);
+        Ok(())
+    }
+
+    /// An event of another sort.
+    fn note(&mut self, event: Event) {
         match event {
             Event::AgentStarted { agent, isolated, .. } => {
                 self.agents.insert(agent, Agent { isolated, ..Agent::default() });
@@ -346,34 +585,6 @@ impl Folding {
                 if let Some(agent) = self.agents.get_mut(&agent) {
                     agent.changes = Some(changes);
                 }
-            }
-            Event::CallIntended { call, agent, tool, arguments } => {
-                let (place, mut isolated) = (self.calls.len(), false);
-                if let Some(agent) = self.agents.get_mut(&agent) {
-                    if agent.attempt.is_none() {
-                        agent.attempt = Some(place);
-                        if let Some(before) = agent.last.replace(place) {
-                            self.calls[before].superseded = true;
-                        }
-                    }
-                    isolated = agent.isolated;
-                }
-                self.open.insert(call, place);
-                self.calls.push(Call {
-                    id: call,
-                    agent,
-                    tool,
-                    arguments,
-                    key: None,
-                    reused: None,
-                    value: None,
-                    artifacts: Vec::new(),
-                    reads: None,
-                    nested: Vec::new(),
-                    isolated,
-                    in_doubt: false,
-                    superseded: false,
-                });
             }
             Event::CallAdmitted { call, scope, key, isolated, .. } => {
                 let Some(call) = self.open.get(&call).and_then(|at| self.calls.get_mut(*at)) else { return };
@@ -389,168 +600,7 @@ impl Folding {
                     }
                 }
             }
-            Event::CallEnded {
-                call,
-                component,
-                scope,
-                except,
-                value,
-                failure,
-                reads,
-                usage,
-                artifacts,
-                key,
-                reused,
-            } => {
-                self.spent.tokens += usage.input_tokens + usage.output_tokens;
-                self.spent.usd_micros += usage.usd_micros;
-                let Some(place) = self.open.remove(&call) else { return };
-                let Some(call) = self.calls.get_mut(place) else { return };
-                call.key = key.or(call.key);
-                call.in_doubt &= matches!(failure, Some(Failure::Cancelled));
-                (call.value, call.reused, call.artifacts) = (value, reused, artifacts);
-                call.reads.clone_from(&reads);
-                let attempt = self.agents.get_mut(&call.agent).and_then(|agent| {
-                    let attempt = agent.attempt?;
-                    if attempt == place {
-                        agent.attempt = None;
-                    }
-                    (attempt != place).then_some(attempt)
-                });
-                let Some(attempt) = attempt else { return };
-                let nested = Nested {
-                    call: call.id,
-                    reused: call.reused.clone(),
-                    value: call.value.clone(),
-                    failure,
-                    tool: call.tool.clone(),
-                    arguments: call.arguments.clone(),
-                    component,
-                    scope,
-                    except,
-                    reads,
-                };
-                self.calls[attempt].nested.push(nested);
-            }
             _ => {}
         }
-    }
-}
-
-/// The script of a run and what it takes to start it again, with the runs it goes on from, the nearest first and itself before them.
-#[derive(Debug, Clone)]
-pub struct Lineage {
-    /// The run and those before it.
-    pub runs: Vec<RunId>,
-    /// The script's source.
-    pub source: String,
-    /// The script's name.
-    pub title: String,
-    /// The script's arguments.
-    pub args: Json,
-    /// The project directory.
-    pub root: String,
-    /// What the program that started it noted for itself.
-    pub settings: Json,
-}
-
-/// How many runs may follow each other before one must be started anew; a chain that turns in a circle ends here too.
-const LINEAGE_MAX: usize = 1_000;
-
-impl Reader {
-    /// What it takes to go on with `run`. `None` when it is no workflow, or one that an older version recorded.
-    pub fn lineage(&self, run: &RunId) -> Result<Option<Lineage>, LedgerError> {
-        let mut runs = vec![run.clone()];
-        let mut found = None;
-        loop {
-            let mut start = None;
-            let mut before = None;
-            let here = &runs[runs.len() - 1];
-            for event in self.opening(here)? {
-                match event {
-                    Event::RunStarted { title, args, root, .. } => start = Some((title, args, root)),
-                    Event::RunPrepared { source, settings, resumes } => {
-                        before = resumes;
-                        if let (None, Some((title, args, root)), Some(source)) =
-                            (&found, start.take(), self.value(&source)?)
-                            && let Ok(source) = source.read::<String>()
-                        {
-                            found = Some(Lineage { runs: Vec::new(), source, title, args, root, settings });
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            match before {
-                Some(before) if runs.len() < LINEAGE_MAX && !runs.contains(&before) => runs.push(before),
-                _ => break,
-            }
-        }
-        Ok(found.map(|found| Lineage { runs, ..found }))
-    }
-
-    /// The latest run that goes on from `run`, directly or not; `run` itself where none does. Looks at the runs that began later.
-    pub fn latest_of(&self, run: &RunId) -> Result<RunId, LedgerError> {
-        let mut latest = run.clone();
-        for later in self.started_after(run)? {
-            if self.resumes(&later)?.as_ref() == Some(&latest) {
-                latest = later;
-            }
-        }
-        Ok(latest)
-    }
-
-    /// The runs over the project at `root`, newest first, in which a new one of the workflow `title` may find its answers: those of
-    /// the same workflow up to one that completed, since its record has all that it asked for, and of others the last that did.
-    /// At most `most`, among the latest `look_at`.
-    pub fn workflows_over(
-        &self,
-        root: &str,
-        title: &str,
-        most: usize,
-        look_at: usize,
-    ) -> Result<Vec<RunId>, LedgerError> {
-        let mut found = Vec::new();
-        let mut whole = HashSet::new();
-        for run in self.runs(look_at)? {
-            let completed = run.status == RunStatus::Completed;
-            if whole.contains(&run.title) || (!completed && run.title != title) {
-                continue;
-            }
-            let over =
-                |event: &Event| matches!(event, Event::RunStarted { root: of, script: Some(_), .. } if of == root);
-            if self.opening(&run.id)?.first().is_some_and(over) {
-                found.push(run.id);
-                if completed {
-                    whole.insert(run.title);
-                }
-            }
-            if found.len() == most {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// The runs over the project at `root`, newest first: at most `most`, among the latest `look_at`.
-    pub fn runs_over(&self, root: &str, most: usize, look_at: usize) -> Result<Vec<RunSummary>, LedgerError> {
-        let over = |event: &Event| matches!(event, Event::RunStarted { root: of, .. } if of == root);
-        let mut found = Vec::new();
-        for run in self.runs(look_at)? {
-            if found.len() == most {
-                break;
-            }
-            if self.opening(&run.id)?.first().is_some_and(over) {
-                found.push(run);
-            }
-        }
-        Ok(found)
-    }
-
-    fn resumes(&self, run: &RunId) -> Result<Option<RunId>, LedgerError> {
-        Ok(match self.opening(run)?.pop() {
-            Some(Event::RunPrepared { resumes, .. }) => resumes,
-            _ => None,
-        })
     }
 }

@@ -14,7 +14,7 @@ use vespiary_kernel::ports::LogError;
 const APPLICATION_ID: i32 = 0x5653_5059;
 
 /// One entry a schema version; entry N brings version N to N + 1. Never edit one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// How long to wait for another process's transaction. Groups commit within milliseconds, so a holder that keeps the
 /// file this long is stuck.

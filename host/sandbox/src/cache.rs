@@ -1,6 +1,6 @@
 //! Compiled code on disk, so that a component is compiled once per machine and not once per process. A file here is trusted
-//! only after its digest was checked; whatever is wrong with one, the answer is to compile again. Never mapped, never run
-//! from this file: that is `precompiled`.
+//! only after its digest was checked; whatever is wrong with one, the answer is to compile again. Beside it, in the same form, what
+//! is known of contents. Never mapped, never run from this file: that is `precompiled`.
 
 use crate::precompiled::Intact;
 use cap_std::ambient_authority;
@@ -71,20 +71,31 @@ impl Cache {
 
     /// The file's contents when it exists and is whole. Everything else counts as absent.
     pub(crate) fn read(&self, component: &Digest) -> Option<Entry> {
-        let name = self.name(component);
-        let bytes = self.whole(&name).ok().flatten()?;
-        let (header, code) = bytes.split_at_checked(HEADER)?;
-        let (magic, digest) = header.split_at(MAGIC.len());
-        (magic == MAGIC && digest == seal(&name, code)).then_some(Entry(bytes))
+        self.entry(&self.name(component))
     }
 
-    /// All of the file, or none where it is no file of a length that code can have. Opened without waiting: a pipe in its
+    /// The same of a file that is no compiled code: what this program notes for itself.
+    pub(crate) fn read_named(&self, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = self.entry(name)?.0;
+        bytes.drain(..HEADER);
+        Some(bytes)
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        let bytes = self.whole(name).ok().flatten()?;
+        let (header, content) = bytes.split_at_checked(HEADER)?;
+        let (magic, digest) = header.split_at(MAGIC.len());
+        (magic == MAGIC && digest == seal(name, content)).then_some(Entry(bytes))
+    }
+
+    /// All of the file, or none where it is no file of this user's, of a length that code can have. Opened without waiting: a pipe in its
     /// place, with nobody at the other end, would hold this thread for ever.
     fn whole(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let file = self.dir.open_with(name, OpenOptions::new().read(true).custom_flags(at_once))?;
         let metadata = file.metadata()?;
-        if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+        let own = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !metadata.is_file() || !own || metadata.len() > FILE_BYTES_MAX {
             return Ok(None);
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
@@ -95,10 +106,14 @@ impl Cache {
 
     /// Keep compiled code. Readers see the old file or the new one, never half of one.
     pub(crate) fn write(&self, component: &Digest, code: &[u8]) -> io::Result<()> {
+        self.write_named(&self.name(component), code)
+    }
+
+    /// The same of what is no compiled code.
+    pub(crate) fn write_named(&self, name: &str, content: &[u8]) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = self.name(component);
         let draft = format!(".draft-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let written = self.draft(&draft, &name, code).and_then(|()| self.dir.rename(&draft, &self.dir, &name));
+        let written = self.draft(&draft, name, content).and_then(|()| self.dir.rename(&draft, &self.dir, name));
         if written.is_err() {
             // The draft may not exist, and a left-over one harms nobody.
             let _ = self.dir.remove_file(&draft);
@@ -106,11 +121,11 @@ impl Cache {
         written
     }
 
-    fn draft(&self, draft: &str, name: &str, code: &[u8]) -> io::Result<()> {
+    fn draft(&self, draft: &str, name: &str, content: &[u8]) -> io::Result<()> {
         let mut file = self.dir.open_with(draft, OpenOptions::new().write(true).create_new(true).mode(0o600))?;
         file.write_all(MAGIC)?;
-        file.write_all(&seal(name, code))?;
-        file.write_all(code)
+        file.write_all(&seal(name, content))?;
+        file.write_all(content)
     }
 
     fn name(&self, component: &Digest) -> String {
@@ -129,8 +144,8 @@ impl Entry {
 }
 
 /// The name is part of what is sealed: a whole file under another component's name is not that component.
-fn seal(name: &str, code: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(name).chain_update([0]).chain_update(code).finalize().into()
+fn seal(name: &str, content: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(name).chain_update([0]).chain_update(content).finalize().into()
 }
 
 fn open_or_create(path: &Path) -> io::Result<Dir> {

@@ -45,7 +45,7 @@ pub(crate) struct Components {
 struct Shared {
     engine: Engine,
     source: Arc<dyn Catalog>,
-    cache: Option<Cache>,
+    cache: Option<Arc<Cache>>,
     compiler: Option<Compiler>,
     limits: CompileLimits,
 }
@@ -73,7 +73,7 @@ impl Components {
     pub(crate) fn new(
         engine: Engine,
         source: Arc<dyn Catalog>,
-        cache: Option<Cache>,
+        cache: Option<Arc<Cache>>,
         compiler: Option<Compiler>,
         limits: CompileLimits,
     ) -> Self {
@@ -103,6 +103,21 @@ impl Components {
         };
         entry.0.get_or_try_init(load).await?;
         Ok(entry)
+    }
+
+    /// Load what is compiled already, so that its first call finds it loaded. Does nothing where it would have to be compiled. Blocks.
+    pub(crate) fn prepare(&self, plugin: &Plugin, imports: &Imports) {
+        let (digest, sort) = (plugin.digest, Sort::of(plugin));
+        let entry = {
+            let mut met = self.met.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(met.entry((digest, sort.kind as u8, sort.net)).or_default())
+        };
+        if !entry.0.initialized()
+            && let Some(component) = self.shared.compiled(&digest)
+        {
+            // Whoever was quicker has loaded the same.
+            let _ = entry.0.set(link(&self.shared.engine, &component, sort, imports));
+        }
     }
 
     async fn load(&self, digest: Digest) -> Result<Component, Failure> {
@@ -150,12 +165,15 @@ impl Components {
 }
 
 impl Shared {
+    /// The component, where its code is in the cache. A file this engine does not take after all is as good as none.
+    fn compiled(&self, digest: &Digest) -> Option<Component> {
+        let entry = self.cache.as_ref()?.read(digest)?;
+        precompiled::load(&self.engine, entry.code()).ok()
+    }
+
     fn stored(&self, digest: &Digest) -> Result<Stored, Failure> {
-        if let Some(entry) = self.cache.as_ref().and_then(|cache| cache.read(digest)) {
-            // A file this engine does not take after all is as good as none: compile, and replace it.
-            if let Ok(component) = precompiled::load(&self.engine, entry.code()) {
-                return Ok(Stored::Compiled(component));
-            }
+        if let Some(component) = self.compiled(digest) {
+            return Ok(Stored::Compiled(component));
         }
         let bytes = self.source.component(digest).ok_or_else(|| {
             Failure::NotFound(format!("the catalog has no component {}; add the plugin again", digest.short()))

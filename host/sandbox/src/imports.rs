@@ -4,9 +4,10 @@
 use crate::bindings::{dispatch, report, tree, types};
 use crate::cell::{Cell, Door, Senses};
 use crate::fs::overlay::Overlay;
-use crate::fs::seen::Recording;
+use crate::fs::seen::{Recording, Seen};
 use crate::fs::{Files, Granted};
 use crate::http::{self, Http, Way};
+use crate::known::Known;
 use crate::scope::Scopes;
 use crate::text;
 use crate::worktrees::Layers;
@@ -82,6 +83,7 @@ pub(crate) struct Imports {
     egress: Option<Arc<dyn Egress>>,
     variables: Arc<BTreeMap<String, String>>,
     layers: Option<Arc<Layers>>,
+    known: Arc<Known>,
 }
 
 impl Imports {
@@ -90,6 +92,7 @@ impl Imports {
         egress: Option<Arc<dyn Egress>>,
         variables: Arc<BTreeMap<String, String>>,
         layers: Option<Arc<Layers>>,
+        known: Arc<Known>,
     ) -> wasmtime::Result<Self> {
         let mut bare = Linker::new(engine);
         link_wasi(&mut bare)?;
@@ -102,7 +105,7 @@ impl Imports {
         http::link(&mut net_tools)?;
         dispatch::add_to_linker::<Cell, HasSelf<Cell>>(&mut agents, |cell| cell)?;
         let scopes = Scopes::default();
-        Ok(Self { tools, net_tools, agents, engine: bare, scopes, egress, variables, layers })
+        Ok(Self { tools, net_tools, agents, engine: bare, scopes, egress, variables, layers, known })
     }
 
     /// The functions a guest of this sort can be linked with.
@@ -178,7 +181,7 @@ impl Imports {
     /// A cell that holds nothing, for asking a component what it is.
     pub(crate) fn of_nobody(&self, kind: Kind, quota: &Quota) -> Cell {
         let account = Account::alone(quota);
-        let files = Files::new(Arc::default(), &account, quota, Recording::Off);
+        let files = Files::new(Arc::default(), &account, quota, Seen::new(Recording::Off, None));
         Cell::empty(quota, account, Senses::of(kind), files)
     }
 
@@ -195,7 +198,7 @@ impl Imports {
             true => Recording::Contents,
             false => Recording::Paths,
         };
-        let files = Files::new(granted, account, quota, recording);
+        let files = Files::new(granted, account, quota, Seen::new(recording, Some(Arc::clone(&self.known))));
         Cell::empty(quota, Arc::clone(account), Senses::of(kind), files)
     }
 }

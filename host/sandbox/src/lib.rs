@@ -14,6 +14,7 @@ mod engine;
 mod fs;
 mod http;
 mod imports;
+mod known;
 mod precompiled;
 mod recheck;
 mod report;
@@ -36,6 +37,7 @@ use crate::components::Components;
 use crate::engine::Ticker;
 use crate::fs::overlay::LayerLimits;
 use crate::imports::Imports;
+use crate::known::{Known, Settling};
 use crate::recheck::Rechecker;
 use crate::worktrees::Layers;
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ use vespiary_kernel::change::ChangeSet;
 use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::http::Egress;
 use vespiary_kernel::observed::Observation;
+use vespiary_kernel::plugin::Plugin;
 use vespiary_kernel::pool::Capacity;
 use vespiary_kernel::ports::{BoxFuture, Catalog, Runner, ScriptCell};
 use vespiary_kernel::scope::Scope;
@@ -142,6 +145,7 @@ pub struct Sandbox {
     engine: Engine,
     imports: Imports,
     rechecker: Rechecker,
+    known: Arc<Known>,
     components: Components,
     allocator: Allocator,
     layers: Option<Arc<Layers>>,
@@ -165,15 +169,18 @@ impl Sandbox {
         let stack_bytes = usize::try_from(config.stack_bytes_max).unwrap_or(usize::MAX);
         let (engine, allocator) = engine::build(config.capacity, stack_bytes).map_err(wrong)?;
         let (cache, cache_refused) = match config.cache_dir.map(|dir| Cache::open(&dir, &engine)).transpose() {
-            Ok(cache) => (cache, None),
+            Ok(cache) => (cache.map(Arc::new), None),
             Err(refused) => (None, Some(refused)),
         };
         let layers = config.worktree_dir.map(|dir| Layers::open(&dir, LayerLimits::default())).transpose();
         let layers = layers.map_err(SandboxError::Worktrees)?.map(Arc::new);
+        let known = Arc::new(Known::new(cache.clone(), Settling::default()));
+        let imports = Imports::new(&engine, config.egress, config.variables, layers.clone(), Arc::clone(&known));
         Ok(Self {
-            imports: Imports::new(&engine, config.egress, config.variables, layers.clone()).map_err(wrong)?,
+            imports: imports.map_err(wrong)?,
             layers,
-            rechecker: Rechecker::default(),
+            rechecker: Rechecker::new(Arc::clone(&known)),
+            known,
             components: Components::new(
                 engine.clone(),
                 config.components,
@@ -197,6 +204,18 @@ impl Sandbox {
     /// What isolated agents changed; none where this sandbox has no place for them.
     pub fn worktrees(&self) -> Option<Arc<dyn Worktrees>> {
         self.layers.clone().map(|layers| layers as _)
+    }
+
+    /// Load the compiled code of `plugin`, where there is any, before it is called. Blocks for some milliseconds.
+    pub fn prepare(&self, plugin: &Plugin) {
+        if plugin.kind.is_component() {
+            self.components.prepare(plugin, &self.imports);
+        }
+    }
+
+    /// Keep what files were found to hold, so that the next process need not read those that have not changed since.
+    pub fn keep_known(&self) {
+        self.known.keep();
     }
 
     /// Why compiled code is not kept, where a cache was asked for and refused. Worth a warning to whoever started this.

@@ -6,15 +6,15 @@ use crate::fs::plain::{Plain, stat_file};
 use crate::fs::seen::{hash_file, listing_digest};
 use crate::fs::tree::Tree;
 use crate::fs::{Granted, Preopen, shown_entries};
+use crate::known::{Glimpse, Known};
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 use vespiary_kernel::change::{ChangeSet, Node, TreePath};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::observed::{ContentDigest, Observation, Observed};
@@ -23,29 +23,17 @@ use vespiary_kernel::sight::Sight;
 /// The longest content that is given back as the base of a merge.
 const BASE_BYTES_MAX: u64 = 4 << 20;
 
-/// Digests that are remembered, so that a file that many calls read is read again once.
-const KNOWN_MAX: usize = 200_000;
-
-/// A file changed more recently than this may change again without its times telling.
-const SETTLED_SECS: i64 = 2;
-
-/// Remembers the contents of files that have not changed since they were last hashed.
+/// Tells whether files are as they were, without reading those whose content is known.
 #[derive(Debug, Default)]
 pub(crate) struct Rechecker {
-    known: Mutex<HashMap<Version, ContentDigest>>,
-}
-
-/// A file at one moment: whoever writes to it changes one of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Version {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    known: Arc<Known>,
 }
 
 impl Rechecker {
+    pub(crate) fn new(known: Arc<Known>) -> Self {
+        Self { known }
+    }
+
     /// Whether whoever is granted `granted` meets everything in `seen` in the same state.
     pub(crate) fn unchanged(&self, granted: &Granted, seen: &[&Observation]) -> bool {
         seen.iter().all(|seen| match place(granted, &seen.path) {
@@ -66,8 +54,8 @@ impl Rechecker {
         };
         match (state, stat) {
             (Observed::Absent, None) => true,
-            (Observed::File { bytes, content, .. }, Some(Stat { kind: Kind::File, bytes: now, .. })) => {
-                *bytes == now && content.is_none_or(|content| self.digest(tree, path) == Some(content))
+            (Observed::File { bytes, content, .. }, Some(stat @ Stat { kind: Kind::File, .. })) => {
+                *bytes == stat.bytes && content.is_none_or(|content| self.content(tree, path, &stat) == Some(content))
             }
             (Observed::Directory { listing }, Some(Stat { kind: Kind::Dir, .. })) => listing.is_none_or(|listing| {
                 shown_entries(tree, path).is_ok_and(|entries| listing_digest(&entries) == listing)
@@ -80,19 +68,14 @@ impl Rechecker {
         }
     }
 
-    fn digest(&self, tree: &Tree, path: &str) -> Option<ContentDigest> {
+    fn content(&self, tree: &Tree, path: &str, stat: &Stat) -> Option<ContentDigest> {
+        if let Some(digest) = self.known.content(stat) {
+            return Some(digest);
+        }
         let file = open(&*tree.backing, path).ok()?;
-        let (version, settled) = version(&file).ok()?;
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(digest) = known().get(&version) {
-            return Some(*digest);
-        }
-        let (_, digest) = hash_file(&file).ok()?;
-        let digest = digest?;
-        let mut known = known();
-        if settled && known.len() < KNOWN_MAX {
-            known.insert(version, digest);
-        }
+        let before = Glimpse::of(&stat_file(&file).ok()?);
+        let digest = hash_file(&file).ok()?.1?;
+        self.known.learn(&file, &before, digest);
         Some(digest)
     }
 }
@@ -155,19 +138,6 @@ fn open(backing: &dyn Backing, path: &str) -> io::Result<File> {
     let file = backing.open(path, opening)?;
     // What was a file a moment ago may be a pipe by now.
     if stat_file(&file)?.kind == Kind::File { Ok(file) } else { Err(io::ErrorKind::Unsupported.into()) }
-}
-
-fn version(file: &File) -> io::Result<(Version, bool)> {
-    let stat = file.metadata()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
-    let version = Version {
-        device: stat.dev(),
-        inode: stat.ino(),
-        bytes: stat.len(),
-        modified: (stat.mtime(), stat.mtime_nsec()),
-        changed: (stat.ctime(), stat.ctime_nsec()),
-    };
-    Ok((version, stat.ctime() + SETTLED_SECS < now))
 }
 
 /// The tree in which a recorded path lies, and what it is called there.

@@ -16,8 +16,8 @@ use vespiary_fleet::drive::SCRIPT_BYTES_MAX;
 use vespiary_kernel::event::RunStatus;
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::reuse::Doubt;
+use vespiary_ledger::lineage::Lineage;
 use vespiary_ledger::reader::Reader;
-use vespiary_ledger::recall::Lineage;
 
 pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<RunId>) -> Result<Exit, Trouble> {
     let home = Home::locate()?;

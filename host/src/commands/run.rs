@@ -21,6 +21,7 @@ use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
 use crate::progress::{Calls, Display};
+use crate::report::coverage::Files;
 use crate::report::write;
 use crate::report::{count, duration};
 use crate::terminal::line;
@@ -216,9 +217,18 @@ pub(super) fn run(
         display.finish();
     }
     // The last to close the ledger's file is the one who wrote it, and folds its log in; so whoever reads it goes first.
-    let Host { dispatcher, ledger, shelf, .. } = host;
+    let Host { dispatcher, ledger, shelf, sandbox, ahead, .. } = host;
+    drop(ahead);
     drop(dispatcher);
-    let recorded = ledger.close();
+    let (recorded, there) = std::thread::scope(|beside| {
+        let there = beside.spawn(|| match ended.agents {
+            0 => Files::default(),
+            _ => Files::below(&root, who.grant()),
+        });
+        beside.spawn(|| sandbox.keep_known());
+        let recorded = ledger.close();
+        (recorded, there.join().unwrap_or_default())
+    });
     drop(lease);
     if let Some(questions) = foresee {
         return match ended.status {
@@ -227,8 +237,8 @@ pub(super) fn run(
         };
     }
 
-    let over =
-        Over { who: &who, ended: &ended, ledger: &ledger, shelf: &shelf, script: &script, source: &workflow.source };
+    let source = &workflow.source;
+    let over = Over { who: &who, ended: &ended, there, ledger: &ledger, shelf: &shelf, script: &script, source };
     tell(args, &home, &over, out_is_new, recorded)
 }
 
@@ -236,6 +246,8 @@ pub(super) fn run(
 struct Over<'a> {
     who: &'a Principal,
     ended: &'a RunReport,
+    /// The files that could be read.
+    there: Files,
     ledger: &'a Ledger,
     shelf: &'a Shelf,
     script: &'a Path,
@@ -250,7 +262,7 @@ fn tell(
     out_is_new: bool,
     recorded: Result<(), LogError>,
 ) -> Result<Exit, Trouble> {
-    let Over { who, ended, ledger, shelf, script, source } = *over;
+    let Over { who, ended, ref there, ledger, shelf, script, source } = *over;
     // A script that never began has nothing to report on.
     if ended.calls <= 1
         && matches!(&ended.error, Some(RunError::Script(e)) if matches!(e.kind, ErrorKind::Syntax | ErrorKind::Meta))
@@ -260,7 +272,7 @@ fn tell(
         }
         return Err(failure(script, source, ended));
     }
-    let report = report(ledger, shelf, who, ended);
+    let report = report(ledger, shelf, who, ended, there);
     let written = write::write(&report, &args.out)?;
     let exit = match (recorded, ended.status) {
         (Err(error), _) => Err(error.into()),

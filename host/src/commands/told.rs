@@ -3,7 +3,7 @@
 
 use crate::catalog::Shelf;
 use crate::exit::Trouble;
-use crate::report::coverage::Reading;
+use crate::report::coverage::{Files, Reading};
 use crate::report::findings::Severity;
 use crate::report::record::Record;
 use crate::report::write::Written;
@@ -25,7 +25,7 @@ use vespiary_kernel::script::{ErrorKind, Verdict};
 use vespiary_ledger::ledger::Ledger;
 
 /// What the ledger tells of the run, or, where it can no longer be read, what the driver does.
-pub(super) fn report(ledger: &Ledger, shelf: &Shelf, who: &Principal, ended: &RunReport) -> Report {
+pub(super) fn report(ledger: &Ledger, shelf: &Shelf, who: &Principal, ended: &RunReport, there: &Files) -> Report {
     let id = who.run().id();
     let (mut folding, mut reading) = (Record::fold(id.clone()), Reading::default());
     let mut asked = HashMap::new();
@@ -36,7 +36,7 @@ pub(super) fn report(ledger: &Ledger, shelf: &Shelf, who: &Principal, ended: &Ru
                 asked.insert(*call, *agent);
             }
             if let Event::CallEnded { call, .. } = &event.event {
-                let value = |payload: &Payload| reader.value(payload).ok().flatten()?.read().ok();
+                let value = |payload: &Payload| reader.value(payload).ok().flatten();
                 reading.add(&event.event, asked.remove(call), value);
             }
             folding.add(u64::try_from(event.time_us).unwrap_or(0), event.event);
@@ -58,7 +58,7 @@ pub(super) fn report(ledger: &Ledger, shelf: &Shelf, who: &Principal, ended: &Ru
         calls: *calls,
     });
     let (answer, changed) = (Answer::of(ended.value.as_ref()), ended.changed.clone());
-    let coverage = reading.coverage(who.run().root(), who.grant());
+    let coverage = reading.coverage(there);
     Report { components: components.collect(), answer, record, changed, coverage }
 }
 

@@ -2,11 +2,13 @@
 //! there is to read is looked up when the run ends, under the grant of the run. Names only; no file is opened.
 
 use ignore::WalkBuilder;
+use serde::Deserialize;
 use std::collections::HashSet;
 use std::path::Path;
 use vespiary_kernel::event::{Event, Payload};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::AgentId;
+use vespiary_kernel::json::Json;
 use vespiary_kernel::observed::{Observed, ReadSet};
 use vespiary_kernel::scope::Scope;
 use vespiary_kernel::sight::Sight;
@@ -36,20 +38,48 @@ pub struct Reading(HashSet<String>);
 
 impl Reading {
     /// One more event; `value` finds what was moved out of it.
-    pub fn add(&mut self, event: &Event, agent_of: Option<AgentId>, value: impl FnOnce(&Payload) -> Option<ReadSet>) {
-        let Event::CallEnded { reads: Some(reads), .. } = event else { return };
+    pub fn add(&mut self, event: &Event, agent_of: Option<AgentId>, value: impl Fn(&Payload) -> Option<Json>) {
+        let Event::CallEnded { reads, rests_on, .. } = event else { return };
         if agent_of.is_none_or(|agent| agent == AgentId::ROOT) {
             return;
         }
-        let seen = value(reads).unwrap_or_default().observations.into_iter();
+        // An earlier call that stands for one of this run has read for it.
+        #[derive(Deserialize)]
+        struct Rested {
+            reads: Option<ReadSet>,
+        }
+        let own: Option<ReadSet> = reads.as_ref().and_then(&value).and_then(|json| json.read().ok());
+        let rested: Option<Vec<Rested>> = rests_on.as_ref().and_then(&value).and_then(|json| json.read().ok());
+        let rested = rested.into_iter().flatten().filter_map(|call| call.reads);
+        let seen = own.into_iter().chain(rested).flat_map(|reads| reads.observations);
         self.0.extend(seen.filter(|one| matches!(one.state, Observed::File { read: true, .. })).map(|one| one.path));
     }
 
-    /// What of the project at `root` they did not read. None where no agent read anything, or nothing was granted.
-    pub fn coverage(self, root: &Path, grant: &Grant) -> Option<Coverage> {
+    /// What of the files that there are they did not read. None where no agent read anything.
+    pub fn coverage(self, there: &Files) -> Option<Coverage> {
         if self.0.is_empty() {
             return None;
         }
+        let unread = || there.paths.iter().filter(|path| !self.0.contains(*path));
+        Some(Coverage {
+            files: there.paths.len() as u64,
+            unread: unread().count() as u64,
+            named: unread().take(NAMED_MAX).cloned().collect(),
+            partial: there.partial,
+        })
+    }
+}
+
+/// The files of a project that could be read, sorted.
+#[derive(Debug, Default)]
+pub struct Files {
+    paths: Vec<String>,
+    partial: bool,
+}
+
+impl Files {
+    /// Those below `root` that `grant` shows and that version control does not ignore.
+    pub fn below(root: &Path, grant: &Grant) -> Self {
         let rules = Scope::whole(grant.clone()).rules(None);
         let walk = WalkBuilder::new(root)
             .hidden(false)
@@ -60,7 +90,7 @@ impl Reading {
             .sort_by_file_name(Ord::cmp)
             .filter_entry(|entry| entry.file_name() != ".git")
             .build();
-        let mut found = Coverage { files: 0, unread: 0, named: Vec::new(), partial: false };
+        let mut found = Self::default();
         for (looked_at, entry) in walk.enumerate() {
             if looked_at == ENTRIES_MAX {
                 found.partial = true;
@@ -70,18 +100,11 @@ impl Reading {
             let Ok(entry) = entry else { continue };
             let below = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
             let (Some(path), true) = (below, entry.file_type().is_some_and(|kind| kind.is_file())) else { continue };
-            if rules.sight(path) < Sight::Read {
-                continue;
-            }
-            found.files += 1;
-            if !self.0.contains(path) {
-                found.unread += 1;
-                if found.named.len() < NAMED_MAX {
-                    found.named.push(path.to_owned());
-                }
+            if rules.sight(path) >= Sight::Read {
+                found.paths.push(path.to_owned());
             }
         }
-        Some(found)
+        found
     }
 }
 
@@ -91,7 +114,6 @@ mod tests {
     use super::*;
     use vespiary_kernel::call::Usage;
     use vespiary_kernel::ids::CallId;
-    use vespiary_kernel::json::Json;
     use vespiary_kernel::observed::Observation;
 
     fn read(path: &str, read: bool) -> Event {
@@ -109,6 +131,7 @@ mod tests {
             artifacts: Vec::new(),
             key: None,
             reused: None,
+            rests_on: None,
         }
     }
 
@@ -122,16 +145,17 @@ mod tests {
         std::fs::write(dir.path().join(".gitignore"), "*.o\n").unwrap();
         let mut reading = Reading::default();
         let value = |payload: &Payload| match payload {
-            Payload::Value(json) => json.read().ok(),
+            Payload::Value(json) => Some(json.clone()),
             _ => None,
         };
         reading.add(&read("read.txt", true), Some(AgentId(1)), value);
         reading.add(&read("looked-at.txt", false), Some(AgentId(1)), value);
         reading.add(&read("by-the-script.txt", true), Some(AgentId::ROOT), value);
         let grant = Grant::of_run(["read:*.txt", "read:.gitignore"].map(|text| text.parse().unwrap()));
-        let coverage = reading.coverage(dir.path(), &grant).unwrap();
+        let there = Files::below(dir.path(), &grant);
+        let coverage = reading.coverage(&there).unwrap();
         assert_eq!((coverage.files, coverage.unread, coverage.partial), (4, 3, false), "{coverage:?}");
         assert_eq!(coverage.named, [".gitignore", "by-the-script.txt", "looked-at.txt"]);
-        assert_eq!(Reading::default().coverage(dir.path(), &grant), None);
+        assert_eq!(Reading::default().coverage(&there), None);
     }
 }

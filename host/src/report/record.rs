@@ -422,6 +422,7 @@ pub(super) mod tests {
             artifacts: vec![],
             key: None,
             reused: None,
+            rests_on: None,
         };
         folding.add(t0 + 1_000, Event::Phase { title: "list".into() });
         folding.add(t0 + 2_000, intend(1, 0, "files.list"));

@@ -2,10 +2,10 @@
 //! is asked; here what the earlier one rested on is judged and looked at again.
 
 use super::{Dispatcher, needs_of_call};
-use crate::call::{Failure, Usage};
+use crate::call::Failure;
 use crate::capability::Capability;
 use crate::change::ChangeSet;
-use crate::event::{Event, Payload};
+use crate::event::Payload;
 use crate::grant::Grant;
 use crate::ids::{Digest, ToolName};
 use crate::json::Json;
@@ -13,11 +13,12 @@ use crate::observed::{Observation, ReadSet};
 use crate::pattern::ToolPattern;
 use crate::plugin::{Kind, Plugin};
 use crate::policy::{Case, Denial, Question, Verdict};
-use crate::ports::{Asked, LogError};
+use crate::ports::Asked;
 use crate::principal::{Isolation, Principal};
 use crate::reuse::{Bond, Doubt, Origin, Past, PastCall};
 use crate::scope::Scope;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// A call that has been judged.
 #[derive(Clone, Copy)]
@@ -46,76 +47,60 @@ impl Dispatcher {
             return false;
         }
         let own = Touched::by(&past.changes);
-        self.saw_the_same(who, scope, past, &own, past.reads.as_ref())
-            && past.nested.iter().all(|nested| self.nested_holds(who, scope.grant(), past, &own, nested))
+        self.saw_the_same(who, scope, past, &own, &past.reads)
+            && self.nested_hold(who, scope.grant(), past, &own)
             && (past.changes.is_empty() || self.runner.is_base(who.run().root(), &past.changes))
     }
 
-    /// Record the calls that `past` made as part of what stands for it: what an answer rests on is in the record of each run that
-    /// uses it, so that whoever uses it next need not look further back.
-    pub(super) fn record_nested(&self, who: &Principal, past: &Past) -> Result<(), Failure> {
-        let (run, inside) = (who.run().id(), who.within(Grant::none()));
-        let lost = |error: LogError| Failure::Unrecorded(error.to_string());
+    /// Whether the calls that `past` made would be judged as they were, would run the same components, and would see the same. What
+    /// several of them saw under one scope is looked at together.
+    fn nested_hold(&self, who: &Principal, grant: &Grant, past: &Past, own: &Touched<'_>) -> bool {
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for nested in &past.nested {
-            let call = inside.next_call().map_err(Failure::Limit)?;
-            let (agent, arguments) = (who.agent(), Payload::Value(nested.arguments.clone()));
-            let intended = Event::CallIntended { call, agent, tool: nested.tool.clone(), arguments };
-            self.log.append(run, intended).map_err(lost)?;
-            let ended = Event::CallEnded {
-                call,
-                component: nested.component,
-                scope: nested.scope.clone(),
-                except: nested.except.clone(),
-                value: nested.value.clone(),
-                failure: nested.failure.clone(),
-                reads: nested.reads.as_ref().and_then(|reads| Json::of(reads).ok()).map(Payload::Value),
-                usage: Usage::default(),
-                artifacts: Vec::new(),
-                key: None,
-                reused: Some(nested.origin.clone()),
+            if let Some(group) = groups.iter_mut().find(|group| group.covers(nested)) {
+                group.reads.extend(&nested.reads);
+                continue;
+            }
+            let (Some(component), Some(held)) = (nested.component, &nested.scope) else {
+                // It was refused before it ran; what refused it may be gone. Nothing was learnt from it but that.
+                if past.bond == Bond::Resumed {
+                    continue;
+                }
+                return false;
             };
-            self.log.append(run, ended).map_err(lost)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a call that `past` made would be judged as it was, would run the same component, and would see the same.
-    fn nested_holds(&self, who: &Principal, grant: &Grant, past: &Past, own: &Touched<'_>, nested: &PastCall) -> bool {
-        let Some(plugin) = self.catalog.find(&nested.tool) else { return false };
-        let (Some(component), Some(held)) = (nested.component, &nested.scope) else {
-            // It was refused before it ran; what refused it may be gone. Nothing was learnt from it but that.
-            return past.bond == Bond::Resumed;
-        };
-        if plugin.digest != component {
-            return false;
-        }
-        let Ok(extra) = needs_of_call(&plugin, &nested.arguments, grant) else { return false };
-        let case = Case { tool: &nested.tool, grant, plugin: &plugin, extra: &extra };
-        // Whoever would be asked now has not said yes to this.
-        let Verdict::Allow(scope) = self.policy.judge(case) else { return false };
-        if scope.grant() != held || scope.holes() != nested.except {
-            return false;
-        }
-        if past.bond == Bond::Earlier {
-            let sure = sure(&plugin, &nested.tool, &scope) && is_whole(nested.reads.as_ref(), &scope);
-            if nested.failure.is_some() || !sure {
+            let Some(plugin) = self.catalog.find(&nested.tool).filter(|plugin| plugin.digest == component) else {
+                return false;
+            };
+            let Ok(extra) = needs_of_call(&plugin, &nested.arguments, grant) else { return false };
+            let case = Case { tool: &nested.tool, grant, plugin: &plugin, extra: &extra };
+            // Whoever would be asked now has not said yes to this.
+            let Verdict::Allow(scope) = self.policy.judge(case) else { return false };
+            if scope.grant() != held || scope.holes() != nested.except {
                 return false;
             }
+            let sure = sure(&plugin, &nested.tool, &scope);
+            groups.push(Group { first: nested, plugin, scope, sure, reads: nested.reads.iter().collect() });
         }
-        self.saw_the_same(who, &scope, past, own, nested.reads.as_ref())
+        let whole = |group: &Group<'_>| {
+            group.sure
+                && group.reads.iter().all(|reads| is_whole(Some(reads), &group.scope))
+                && is_whole(None, &group.scope)
+        };
+        let certain = || past.nested.iter().all(|nested| nested.failure.is_none()) && groups.iter().all(whole);
+        (past.bond == Bond::Resumed || certain())
+            && groups.iter().all(|group| self.saw_the_same(who, &group.scope, past, own, group.reads.iter().copied()))
     }
 
-    /// Whether files are as a call saw them, but for those that the runs before, or the agent itself, may have changed since: these
-    /// are accounted for elsewhere.
-    fn saw_the_same(
+    /// Whether files are as calls under `scope` saw them, but for those that the runs before, or the agent itself, may have changed
+    /// since: these are accounted for elsewhere.
+    fn saw_the_same<'a>(
         &self,
         who: &Principal,
         scope: &Scope,
         past: &Past,
         own: &Touched<'_>,
-        reads: Option<&ReadSet>,
+        reads: impl IntoIterator<Item = &'a ReadSet>,
     ) -> bool {
-        let Some(reads) = reads else { return true };
         let isolated = who.isolation() == Isolation::Worktree;
         if scope.has_effects() && !isolated && past.bond == Bond::Resumed {
             // It did what it did. Making it again because the world is no longer as it was would do it twice.
@@ -125,7 +110,7 @@ impl Dispatcher {
         let counts = |seen: &&Observation| {
             !(isolated && own.has(&seen.path) || resumed && self.recall.may_have_changed(&seen.path))
         };
-        let seen: Vec<&Observation> = reads.observations.iter().filter(counts).collect();
+        let seen: Vec<&Observation> = reads.into_iter().flat_map(|reads| &reads.observations).filter(counts).collect();
         seen.is_empty() || self.runner.unchanged(who.run().root(), scope, &seen)
     }
 
@@ -163,6 +148,39 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// Calls that are judged alike, since they are of the same tool and component and were under the same scope.
+struct Group<'a> {
+    first: &'a PastCall,
+    plugin: Arc<Plugin>,
+    scope: Scope,
+    sure: bool,
+    reads: Vec<&'a ReadSet>,
+}
+
+impl Group<'_> {
+    /// Whether judging `call` would give what judging the first gave. What programs and models need depends on their arguments.
+    fn covers(&self, call: &PastCall) -> bool {
+        self.plugin.kind.is_component()
+            && call.tool == self.first.tool
+            && call.component == self.first.component
+            && call.scope == self.first.scope
+            && call.except == self.first.except
+    }
+}
+
+/// The calls that `past` made, as the record of the run that takes it over keeps them: what an answer rests on is in the record of
+/// each run that uses it, so that whoever uses it next need not look further back.
+///
+/// # Errors
+/// Where they cannot be written down: an answer without what it rests on would be taken for one that rests on nothing.
+pub(super) fn rests_on(past: &Past) -> Result<Option<Payload>, Failure> {
+    if past.nested.is_empty() {
+        return Ok(None);
+    }
+    let calls = Json::of(&past.nested).map_err(|error| Failure::Unrecorded(format!("what it rests on is {error}")))?;
+    Ok(Some(Payload::Value(calls)))
 }
 
 fn in_doubt(tool: &ToolName, origin: &Origin, scope: &Scope, hint: &str) -> Denial {

@@ -68,6 +68,7 @@ fn call_ended(call: u64, value: Result<Json, Failure>, artifacts: Vec<Artifact>)
         artifacts,
         key: None,
         reused: None,
+        rests_on: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! What is remembered of earlier runs, and what is not.
 
 use super::*;
+use crate::reader::Reader;
 use crate::recall::Recollection;
+use std::sync::Arc;
 use vespiary_kernel::ports::Recall as _;
-use vespiary_kernel::reuse::{Doubt, Origin};
+use vespiary_kernel::reuse::{Doubt, Origin, Past};
 
 fn agent(agent: u32, isolated: bool) -> Event {
     Event::AgentStarted {
@@ -32,9 +34,11 @@ fn key() -> Digest {
 
 fn answered(call: u64, text: &str) -> Event {
     match call_ended(call, Ok(Json::of(&text).unwrap()), Vec::new()) {
-        Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, .. } => {
-            let (key, reused) = (Some(key()), None);
-            Event::CallEnded { call, component, scope, except, value, failure, reads, usage, artifacts, key, reused }
+        mut event @ Event::CallEnded { .. } => {
+            if let Event::CallEnded { key: of, .. } = &mut event {
+                *of = Some(key());
+            }
+            event
         }
         other => panic!("{other:?}"),
     }
@@ -97,4 +101,56 @@ fn an_answer_stands_for_one_call_of_a_run_that_goes_on() {
     let after_it = read(&[], std::slice::from_ref(&run));
     let past = after_it.past(&key(), 0).unwrap();
     assert!(after_it.take(&past) && after_it.take(&past) && after_it.past(&key(), 0).is_some());
+}
+
+#[test]
+fn what_an_answer_rests_on_comes_back_from_the_calls_themselves_and_from_the_list_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l");
+    let [ran, took_over]: [RunId; 2] = ["ran", "took-over"].map(|run| run.parse().unwrap());
+    let reads = r#"{"observations":[{"path":"a","state":{"kind":"absent"}}],"complete":true}"#;
+    let below = |call| {
+        let mut event = call_ended(call, Ok(Json::of(&"x".repeat(5_000)).unwrap()), Vec::new());
+        if let Event::CallEnded { component, scope, reads: saw, .. } = &mut event {
+            (*component, *scope) = (Some(Digest::of(b"c")), Some(Grant::none()));
+            *saw = Some(Payload::Value(Json::parse(reads).unwrap()));
+        }
+        event
+    };
+    let record = |run: &RunId, events: Vec<Event>| {
+        let ledger = Ledger::open(&path).unwrap();
+        [started("w")].into_iter().chain(events).for_each(|event| ledger.append(run, event).unwrap());
+        ledger.close().unwrap();
+    };
+    record(&ran, vec![agent(1, false), asked(1, 1), asked(2, 1), below(2), answered(1, "done"), over(1, None)]);
+    let past = |run: &RunId, ahead: bool| -> Past {
+        let reader = Reader::open(&path).unwrap();
+        let all = Recollection::read(reader, "w", &[], std::slice::from_ref(run), Doubt::Ask).unwrap();
+        let all = Arc::new(all);
+        let reading = ahead.then(|| all.read_ahead());
+        std::thread::sleep(std::time::Duration::from_millis(if ahead { 50 } else { 0 }));
+        assert_eq!(all.tools().iter().map(|tool| tool.as_str()).collect::<Vec<_>>(), ["worker.run"]);
+        let past = all.past(&key(), 0).unwrap();
+        drop(reading);
+        // Asked again, it is there again, and the same.
+        assert_eq!(Json::of(&all.past(&key(), 0).unwrap().nested).unwrap(), Json::of(&past.nested).unwrap());
+        past
+    };
+    let first = past(&ran, false);
+    let [below] = &first.nested[..] else { panic!("{first:?}") };
+    assert_eq!(below.origin, Origin { run: ran.clone(), call: CallId(2) });
+    assert_eq!((below.component, below.reads.as_ref().unwrap().complete), (Some(Digest::of(b"c")), true));
+    // The blob is that record's; another one only says which value it was.
+    assert!(matches!(below.value, Some(Payload::Digest { bytes: 5_002, .. })), "{:?}", below.value);
+    let mut again = answered(1, "done");
+    if let Event::CallEnded { reused, rests_on, .. } = &mut again {
+        *reused = Some(first.origin.clone());
+        *rests_on = Some(Payload::Value(Json::of(&first.nested).unwrap()));
+    }
+    record(&took_over, vec![agent(1, false), asked(1, 1), again, over(1, None)]);
+    for ahead in [false, true] {
+        let second = past(&took_over, ahead);
+        assert_eq!(second.origin, first.origin);
+        assert_eq!(Json::of(&second.nested).unwrap(), Json::of(&first.nested).unwrap());
+    }
 }

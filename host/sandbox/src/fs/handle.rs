@@ -4,8 +4,9 @@
 use super::backing::{Entry, Opening};
 use super::limits::{Held, Spent};
 use super::plain::stat_file;
-use super::seen::{Recording, Seen};
+use super::seen::Seen;
 use super::tree::Tree;
+use crate::known::Glimpse;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -44,13 +45,13 @@ pub(crate) struct Preopen {
 impl Default for Files {
     fn default() -> Self {
         let quota = Quota::default();
-        Self::new(Arc::default(), &Account::alone(&quota), &quota, Recording::default())
+        Self::new(Arc::default(), &Account::alone(&quota), &quota, Seen::default())
     }
 }
 
 impl Files {
-    pub(crate) fn new(granted: Arc<Granted>, account: &Arc<Account>, quota: &Quota, recording: Recording) -> Self {
-        Self { granted, spent: Spent::new(account, quota), seen: Seen::new(recording) }
+    pub(crate) fn new(granted: Arc<Granted>, account: &Arc<Account>, quota: &Quota, seen: Seen) -> Self {
+        Self { granted, spent: Spent::new(account, quota), seen }
     }
 
     /// Everything the cell saw. Empties the record.
@@ -102,6 +103,7 @@ impl Files {
                 write,
                 may_change: write,
                 bytes: stat.bytes,
+                glimpse: Glimpse::of(&stat),
                 _held: held,
             }),
             read_seen: false,
@@ -148,6 +150,8 @@ pub(crate) struct OpenFile {
     pub(crate) may_change: bool,
     /// Its length when it was opened.
     pub(crate) bytes: u64,
+    /// What it was when it was opened.
+    pub(crate) glimpse: Glimpse,
     pub(crate) _held: Held,
 }
 

@@ -132,7 +132,7 @@ impl HostDescriptor for Cell {
         let (file, files) = self.file(&fd)?;
         let open = Arc::clone(&file.open);
         if open.read && !std::mem::replace(&mut file.read_seen, true) {
-            files.seen.content(&open.tree.rules, &open.path, &open.file, open.bytes, None);
+            files.seen.content(&open, None);
         }
         let reading: DynInputStream = Box::new(Reading::new(open, offset));
         Ok(self.table.push(reading)?)

@@ -5,6 +5,7 @@ use super::handle::{DirHandle, FileHandle, Files, Handle, OpenFile};
 use super::limits::Spent;
 use super::plain::stat_file;
 use super::tree::{Last, Target, Tree};
+use crate::known::Glimpse;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -100,6 +101,7 @@ impl Files {
                 write,
                 may_change: sight == Sight::Write,
                 bytes: if empties { 0 } else { stat.bytes },
+                glimpse: Glimpse::of(&stat),
                 _held: held,
             };
             let changed = opened.made || empties;

@@ -2,12 +2,15 @@
 //! what the cell wrote and read back is no observation. Never a content, only its digest.
 
 use super::backing::{Entry, Kind, Stat};
+use super::handle::OpenFile;
+use crate::known::Known;
 use rustix::io::Errno;
 use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use vespiary_kernel::observed::{ContentDigest, Observation, Observed, ReadSet};
 use vespiary_kernel::sight::Rules;
 
@@ -35,6 +38,8 @@ pub(crate) enum Recording {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     recording: Recording,
+    /// Where contents that were read are remembered.
+    known: Option<Arc<Known>>,
     paths: HashMap<Box<str>, Observed>,
     bytes: usize,
     /// Paths the cell changed, and directories it moved or removed with everything below.
@@ -45,8 +50,8 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn new(recording: Recording) -> Self {
-        Self { recording, ..Self::default() }
+    pub(crate) fn new(recording: Recording, known: Option<Arc<Known>>) -> Self {
+        Self { recording, known, ..Self::default() }
     }
 
     /// The record, sorted; nothing is left behind.
@@ -57,7 +62,7 @@ impl Seen {
             .collect();
         observations.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         let complete = self.recording == Recording::Contents && !self.partial;
-        *self = Self::new(self.recording);
+        *self = Self::new(self.recording, self.known.take());
         ReadSet { observations, complete }
     }
 
@@ -98,19 +103,25 @@ impl Seen {
         self.note(rules, path, || Observed::Directory { listing: digests.then(|| listing_digest(entries)) });
     }
 
-    /// Some of the content of a file of `bytes` bytes was read; `whole` is all of it, where it came in one piece.
-    pub(crate) fn content(&mut self, rules: &Rules, path: &str, file: &File, bytes: u64, whole: Option<&[u8]>) {
+    /// Some of the content of an open file was read; `whole` is all of it, where it came in one piece.
+    pub(crate) fn content(&mut self, open: &OpenFile, whole: Option<&[u8]>) {
+        let OpenFile { file, path, bytes, .. } = open;
+        let rules = &open.tree.rules;
         if self.recording == Recording::Off || self.is_own(&rules.text(path)) {
             return;
         }
         let hashed = match (self.recording, whole) {
             (Recording::Contents, Some(whole)) => Ok((whole.len() as u64, Some(digest(blake3::hash(whole))))),
             (Recording::Contents, None) => hash_file(file),
-            (_, whole) => Ok((whole.map_or(bytes, |whole| whole.len() as u64), None)),
+            (_, whole) => Ok((whole.map_or(*bytes, |whole| whole.len() as u64), None)),
         };
         match hashed {
             Ok((bytes, content)) => {
                 self.partial |= content.is_none();
+                // Of a file that is open for writing, this cell may write the next moment.
+                if let (Some(known), Some(content), false) = (&self.known, content, open.write) {
+                    known.learn(file, &open.glimpse, content);
+                }
                 self.note(rules, path, || Observed::File { bytes, read: true, content });
             }
             Err(_) => self.partial = true,

@@ -183,7 +183,7 @@ impl Files {
         if !handle.read_seen {
             handle.read_seen = true;
             let whole = (ended && offset == 0).then_some(&*bytes);
-            self.seen.content(&open.tree.rules, &open.path, &open.file, open.bytes, whole);
+            self.seen.content(open, whole);
         }
         Ok((bytes, ended))
     }
@@ -230,7 +230,7 @@ impl Files {
         if !handle.changed {
             handle.changed = true;
             if open.read && self.seen.wants_contents() {
-                self.seen.content(&open.tree.rules, &open.path, &open.file, open.bytes, None);
+                self.seen.content(open, None);
             }
             self.seen.change(&open.tree.rules, &open.path);
         }

@@ -11,7 +11,7 @@ use super::backing::{Backing, Times};
 use super::handle::{DirHandle, FileHandle, Files, Granted, Handle, Preopen};
 use super::open::Wanted;
 use super::plain::Plain;
-use super::seen::Recording;
+use super::seen::{Recording, Seen};
 use super::tree::{Last, Tree};
 use crate::scope::rule_paths;
 use rustix::io::Errno;
@@ -63,7 +63,7 @@ impl Setting<'_> {
         let tree = Arc::new(Tree::new(Box::new(plain), rules));
         let preopen = Preopen { name: ".".into(), tree: Arc::clone(&tree), path: ".".into(), is_dir: true };
         let granted = Arc::new(Granted { preopens: vec![preopen] });
-        let files = Files::new(granted, &Account::alone(&self.quota), &self.quota, self.recording);
+        let files = Files::new(granted, &Account::alone(&self.quota), &self.quota, Seen::new(self.recording, None));
         let dir = DirHandle { tree, path: ".".into(), mutate: true };
         Bed { _temp: temp, outside, root, files, dir }
     }

@@ -1,0 +1,2 @@
+-- No table is another. But an event may say of a call that was taken over what it rests on (`rests_on`), which a program of
+-- schema 1 would pass over, and then take the answer for one that rests on nothing. So it must not read such a ledger.
