@@ -213,11 +213,11 @@ impl Door {
     fn come_back(&self, pending: Pending, ask: Ask, call: Digest) -> Result<CallToolResponse, ErrorData> {
         let request = InputRequest::Elicitation(ElicitRequest::new(form(&ask.text, ask.yes_to)));
         match self.nest.park(Parked { pending, ask, call }) {
-            Ok(word) => {
+            Some(word) => {
                 let requests: InputRequests = BTreeMap::from([(ASK.to_owned(), request)]);
                 Ok(InputRequiredResult::new(Some(requests), Some(word)).into())
             }
-            Err(_) => Err(ErrorData::internal_error(
+            None => Err(ErrorData::internal_error(
                 "too many questions wait for an answer; answer some, then call again",
                 None,
             )),

@@ -220,21 +220,17 @@ impl Nest {
         visit
     }
 
-    /// Keep work until the answer comes, at most as long as the question may wait. Gives the word by which it is found again.
-    ///
-    /// # Errors
-    /// Too many questions wait.
-    pub fn park(self: &Arc<Self>, parked: Parked) -> Result<String, Parked> {
+    /// Keep work until the answer comes, at most as long as the question may wait. Gives the word by which it is found again; none
+    /// where too many wait, and then the work has ended.
+    pub fn park(self: &Arc<Self>, parked: Parked) -> Option<String> {
         let mut word = [0u8; 18];
-        if getrandom::fill(&mut word).is_err() {
-            return Err(parked);
-        }
+        getrandom::fill(&mut word).ok()?;
         let word: String = word.iter().map(|byte| format!("{byte:02x}")).collect();
         let wait = parked.ask.time_max;
         {
             let mut all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
             if all.len() >= PARKED_MAX {
-                return Err(parked);
+                return None;
             }
             all.insert(word.clone(), parked);
         }
@@ -244,7 +240,7 @@ impl Nest {
             let late = nest.upgrade().and_then(|nest| nest.take_parked(&mine));
             drop(late);
         });
-        Ok(word)
+        Some(word)
     }
 
     /// The work that waits under `word`.
