@@ -67,7 +67,10 @@ fn what_goes_wrong_inside_is_told_outside_with_its_place() {
     assert!(value[1][1].as_str().unwrap().contains("syntax error") && value[1][2] == 2, "{value}");
     assert!(value[2][1].as_str().unwrap().contains("only a run's own script may call others"), "{value}");
     assert_eq!(value[3][0], "not-found");
-    assert!(value[3][1].as_str().unwrap().contains("known by name: broken, caller, check-area, unsound"), "{value}");
+    assert!(
+        value[3][1].as_str().unwrap().contains("known by name: audit, broken, caller, check-area, unsound"),
+        "{value}"
+    );
     // Uncaught, it is the run's own failure.
     let said = place.run(&place.script("return await workflow('broken')"), &["--provider", "mock"]).exits(1);
     said.complains(&["workflow broken failed: uncaught: Error: boom", "script.js:2:"]);
@@ -123,5 +126,5 @@ fn check_knows_which_names_there_are() {
         rules,
         [("unknown-workflow", &json!(2)), ("nested-workflow", &json!(3)), ("unknown-workflow", &json!(4))]
     );
-    assert!(found[0]["message"].as_str().unwrap().contains("known by name: caller, check-area"), "{found:#}");
+    assert!(found[0]["message"].as_str().unwrap().contains("known by name: audit, caller, check-area"), "{found:#}");
 }

@@ -4,9 +4,9 @@
 
 use crate::text::{lines, neutral};
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams,
-    ElicitResult, ElicitationAction, Implementation, JsonRpcMessage, ListRootsResult, LoggingLevel, ProgressToken,
-    ProtocolVersion, ServerNotification,
+    ClientCapabilities, ClientConfig, ClientRequest, CreateMessageRequestParams, CreateMessageResult,
+    ElicitRequestParams, ElicitResult, ElicitationAction, GetMeta, Implementation, JsonRpcMessage, ListRootsResult,
+    LoggingLevel, ProgressToken, ProtocolVersion, ServerNotification,
 };
 use rmcp::service::{RequestContext, RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
@@ -14,19 +14,30 @@ use rmcp::{ClientHandler, ErrorData};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use vespiary_kernel::call::{Level, LogLine};
 
 /// Words that wait to be heard by one call; what comes while it does not listen is dropped.
 const UNHEARD_MAX: usize = 64;
 
+/// How long a call may take from when its request leaves until it listens.
+const COMING_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Who listens, and what was heard.
 #[derive(Debug, Default)]
 pub(crate) struct Ears {
-    calls: Mutex<HashMap<ProgressToken, Sender<Heard>>>,
+    calls: Mutex<HashMap<ProgressToken, Listener>>,
     stale: AtomicBool,
     /// Why nothing more is read of it, where that was our doing.
     over: Mutex<Option<String>>,
+}
+
+/// Where what belongs to a call goes. The call listens from when its request leaves; until it has come to, what was heard waits here.
+#[derive(Debug)]
+struct Listener {
+    heard: Sender<Heard>,
+    waiting: Option<(Receiver<Heard>, Instant)>,
 }
 
 /// Something heard during a call: that it goes on, and the lines it says.
@@ -37,15 +48,34 @@ pub(crate) struct Heard {
 }
 
 impl Ears {
-    fn calls(&self) -> MutexGuard<'_, HashMap<ProgressToken, Sender<Heard>>> {
+    fn calls(&self) -> MutexGuard<'_, HashMap<ProgressToken, Listener>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request of a call leaves: a quick server may speak before the call has come to listen.
+    fn expect(&self, token: ProgressToken) {
+        let mut calls = self.calls();
+        // Of a call that was given up in that very moment, nobody comes.
+        calls.retain(|_, call| call.waiting.as_ref().is_none_or(|(_, since)| since.elapsed() < COMING_TIME_MAX));
+        // It may also have been the quicker one.
+        calls.entry(token).or_insert_with(|| {
+            let (heard, hears) = channel(UNHEARD_MAX);
+            Listener { heard, waiting: Some((hears, Instant::now())) }
+        });
     }
 
     /// Listen for what belongs to the call of that token.
     pub(crate) fn listen(&self, token: ProgressToken) -> Receiver<Heard> {
-        let (heard, hears) = channel(UNHEARD_MAX);
-        self.calls().insert(token, heard);
-        hears
+        let mut calls = self.calls();
+        let waiting = calls.get_mut(&token).and_then(|call| call.waiting.take());
+        waiting.map_or_else(
+            || {
+                let (heard, hears) = channel(UNHEARD_MAX);
+                calls.insert(token, Listener { heard, waiting: None });
+                hears
+            },
+            |(hears, _)| hears,
+        )
     }
 
     /// Listen no longer.
@@ -124,6 +154,12 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Hearing<T> {
         &mut self,
         item: TxJsonRpcMessage<RoleClient>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        if let JsonRpcMessage::Request(asked) = &item
+            && let ClientRequest::CallToolRequest(_) = &asked.request
+            && let Some(token) = asked.request.get_meta().get_progress_token()
+        {
+            self.ears.expect(token);
+        }
         self.inner.send(item)
     }
 
@@ -144,7 +180,7 @@ impl Ears {
     fn hear(&self, said: &ServerNotification) {
         match said {
             ServerNotification::ProgressNotification(said) => {
-                if let Some(call) = self.calls().get(&said.params.progress_token) {
+                if let Some(call) = self.calls().get(&said.params.progress_token).map(|call| &call.heard) {
                     let message = said.params.message.as_deref().unwrap_or_default();
                     let _ = call.try_send(Heard { progress: true, lines: lines(Level::Info, message).collect() });
                 }
@@ -152,7 +188,7 @@ impl Ears {
             ServerNotification::LoggingMessageNotification(said) => {
                 let calls = self.calls();
                 // A line does not say whose it is; with one call under way there is only one answer.
-                if let (1, Some(call)) = (calls.len(), calls.values().next()) {
+                if let (1, Some(Listener { heard: call, .. })) = (calls.len(), calls.values().next()) {
                     let text = match &said.params.data {
                         serde_json::Value::String(text) => text.clone(),
                         other => neutral(&other.to_string(), 1 << 10),
