@@ -9,6 +9,7 @@ use crate::mcp::door::Door;
 use crate::mcp::http::{Front, Listening};
 use crate::mcp::launch::Launch;
 use crate::mcp::nest::{Nest, Server};
+use crate::mcp::streams;
 use crate::mcp::voice::ThroughClient;
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
@@ -99,7 +100,7 @@ async fn over_stdio(nest: &Arc<Nest>, stop: CancellationToken) -> Result<(), Tro
             nest.offers().await;
         }
     });
-    let served = match door.serve_with_ct(rmcp::transport::stdio(), stop).await {
+    let served = match door.serve_with_ct(streams::standard(), stop).await {
         Ok(running) => running.waiting().await.map(drop).map_err(|error| ended(&error)),
         Err(
             rmcp::service::ServerInitializeError::Cancelled | rmcp::service::ServerInitializeError::ConnectionClosed(_),

@@ -75,13 +75,12 @@ impl Door {
     }
 
     /// Where the calls of this request are recorded.
-    fn stay(&self, context: &RequestContext<RoleServer>) -> Result<(Client, Arc<Stay>), Trouble> {
-        let client = client(context);
-        let stay = match self.over_http && is_without_sessions(context) {
-            true => self.nest.visit_of(&client).stay(&client)?,
-            false => self.visit.stay(&client)?,
-        };
-        Ok((client, stay))
+    fn stay(&self, context: &RequestContext<RoleServer>) -> Result<Arc<Stay>, Trouble> {
+        if self.over_http && is_without_sessions(context) {
+            let client = client(context);
+            return self.nest.visit_of(&client).stay(|| client);
+        }
+        self.visit.stay(|| client(context))
     }
 
     /// Begin what the client asks for. `Err` in the inner result: it could not begin, which is told as the call's own failure.
@@ -92,7 +91,7 @@ impl Door {
         context: &RequestContext<RoleServer>,
     ) -> Result<Begun, ErrorData> {
         if let Some(offer) = self.nest.offers().await.get().and_then(|offers| offers.find(name)) {
-            let begun = self.stay(context).map(|(_, stay)| call(&self.nest, offer.clone(), stay, arguments));
+            let begun = self.stay(context).map(|stay| call(&self.nest, Arc::clone(offer), stay, arguments));
             return Ok(begun.map_or_else(|trouble| Begun::Done(failed(&trouble)), Begun::Pending));
         }
         let own = match Own::read(name, arguments) {
@@ -457,7 +456,7 @@ impl ServerHandler for Door {
 }
 
 /// Call a plugin's tool in the client's own run.
-fn call(nest: &Arc<Nest>, offer: Offer, stay: Arc<Stay>, arguments: JsonObject) -> Pending {
+fn call(nest: &Arc<Nest>, offer: Arc<Offer>, stay: Arc<Stay>, arguments: JsonObject) -> Pending {
     let (voice, ear) = voice::voice();
     let dispatcher = Arc::clone(&nest.host().dispatcher);
     let work = async move {
@@ -592,7 +591,8 @@ fn no_task(id: &str) -> ErrorData {
 
 /// What was called, so that an answer counts for exactly that.
 fn call_digest(name: &str, arguments: &JsonObject) -> Digest {
-    Digest::of(json!([name, arguments]).to_string().as_bytes())
+    let text = serde_json::to_vec(&(name, arguments)).unwrap_or_else(|_| json!([name, arguments]).to_string().into());
+    Digest::of(&text)
 }
 
 /// The question as a form with one box.

@@ -4,7 +4,8 @@
 //!
 //! `nest` is what all clients share, `door` speaks the protocol with one of them, `visit` is a client's own run in the record.
 //! `offers` says which tools there are, `own` what the tools of the server itself take, `launch` starts runs, `account` tells
-//! of them, `shown` serves them as resources, `voice` carries questions and progress. `http` and `bearer` guard the network.
+//! of them, `shown` serves them as resources, `voice` carries questions and progress. `streams` are those of a client on this machine;
+//! `http` and `bearer` guard the network.
 
 pub mod account;
 pub mod bearer;
@@ -16,5 +17,6 @@ pub mod nest;
 pub mod offers;
 pub mod own;
 pub mod shown;
+pub mod streams;
 pub mod visit;
 pub mod voice;

@@ -47,7 +47,7 @@ pub struct Offer {
 /// All of them, by the client's name.
 #[derive(Debug, Default)]
 pub struct Offers {
-    by_name: BTreeMap<String, Offer>,
+    by_name: BTreeMap<String, Arc<Offer>>,
     /// Agent plugins that can be started: what each does, and takes as context.
     pub agents: Vec<String>,
 }
@@ -101,13 +101,13 @@ impl Offers {
     }
 
     /// The tool that a client calls `name`.
-    pub fn find(&self, name: &str) -> Option<&Offer> {
+    pub fn find(&self, name: &str) -> Option<&Arc<Offer>> {
         self.by_name.get(name)
     }
 
     /// Those that are granted, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Offer> {
-        self.by_name.values().filter(|offer| offer.granted)
+        self.by_name.values().map(Arc::as_ref).filter(|offer| offer.granted)
     }
 
     /// Two tools of different plugins can come to the same name; the later one has a number behind it.
@@ -117,7 +117,7 @@ impl Offers {
         let numbered = (2..).map(|n: u32| format!("{plain}_{n}"));
         let Some(name) = std::iter::once(plain.clone()).chain(numbered).find(is_free) else { return };
         offer.tool.name = name.clone().into();
-        self.by_name.insert(name, offer);
+        self.by_name.insert(name, Arc::new(offer));
     }
 }
 

@@ -51,11 +51,11 @@ impl Visit {
         Self { nest: Arc::downgrade(nest), stay: Mutex::default() }
     }
 
-    /// Where the client's next call belongs.
+    /// Where the client's next call belongs. Who the client is, is asked only where a record begins.
     ///
     /// # Errors
     /// The ledger cannot record.
-    pub fn stay(&self, client: &Client) -> Result<Arc<Stay>, Trouble> {
+    pub fn stay(&self, client: impl FnOnce() -> Client) -> Result<Arc<Stay>, Trouble> {
         let mut stay = self.stay.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stay) = stay.as_ref().filter(|stay| !stay.is_over()) {
             return Ok(Arc::clone(stay));
@@ -67,7 +67,7 @@ impl Visit {
                 "connect again once it has been started again",
             )
         })?;
-        let new = Arc::new(Stay::begin(&nest, client)?);
+        let new = Arc::new(Stay::begin(&nest, &client())?);
         *stay = Some(Arc::clone(&new));
         Ok(new)
     }
