@@ -102,9 +102,14 @@ pub struct Before {
 type Recalled = (Arc<dyn Recall>, Spent, Option<LastTime>, Option<ReadAhead>);
 
 impl Before {
-    /// Meanwhile, and afterwards on threads of its own, `sandbox` loads what a run like this called before, and answers are read.
+    /// Whether there is anything to know.
+    fn is_some(&self) -> bool {
+        !self.resumed.is_empty() || self.over.is_some()
+    }
+
+    /// Afterwards, on threads of their own, `sandbox` loads what a run like this called before, and answers are read.
     fn recall(&self, ledger: &Ledger, shelf: &Arc<Shelf>, sandbox: &Arc<Sandbox>) -> Result<Recalled, Trouble> {
-        if self.resumed.is_empty() && self.over.is_none() {
+        if !self.is_some() {
             return Ok((Arc::new(NoRecall), Spent::default(), None, None));
         }
         let reader = ledger.reader()?;
@@ -119,8 +124,6 @@ impl Before {
         if earlier.is_empty() && self.resumed.is_empty() {
             return Ok((Arc::new(NoRecall), Spent::default(), None, None));
         }
-        let engine = shelf.engine().ok().map(|entry| Arc::clone(&entry.plugin));
-        prepare(sandbox, engine.into_iter().collect());
         let all = Arc::new(Recollection::read(reader, title, &self.resumed, &earlier, doubt)?);
         let (spent, last) = (all.spent(), all.last());
         prepare(sandbox, all.tools().iter().filter_map(|tool| shelf.find(tool)).collect());
@@ -159,6 +162,11 @@ impl Host {
         let sandbox = Arc::new(Sandbox::new(config)?);
         if let Some(refused) = sandbox.cache_refused() {
             eprintln!("vespiary: {refused}");
+        }
+        if before.is_some() {
+            // Nothing of a script runs before its engine is there.
+            let engine = shelf.engine().ok().map(|entry| Arc::clone(&entry.plugin));
+            prepare(&sandbox, engine.into_iter().collect());
         }
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
         let (quietly, elsewhere): (Quietly, _) = match person {

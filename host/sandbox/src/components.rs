@@ -14,7 +14,9 @@ use crate::text;
 use crate::walls::time_hit;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Waker};
 use std::time::Instant;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -112,12 +114,13 @@ impl Components {
             let mut met = self.met.write().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(met.entry((digest, sort.kind as u8, sort.net)).or_default())
         };
-        if !entry.0.initialized()
-            && let Some(component) = self.shared.compiled(&digest)
-        {
-            // Whoever was quicker has loaded the same.
-            let _ = entry.0.set(link(&self.shared.engine, &component, sort, imports));
-        }
+        let load = || async {
+            let component = self.shared.compiled(&digest).ok_or(())?;
+            Ok::<_, ()>(link(&self.shared.engine, &component, sort, imports))
+        };
+        // Loading waits for nothing, so one poll is all of it; whoever calls the component meanwhile waits for this and does not load it a
+        // second time. What does wait is somebody else's loading, and that is as good.
+        let _ = pin!(entry.0.get_or_try_init(load)).poll(&mut Context::from_waker(Waker::noop()));
     }
 
     async fn load(&self, digest: Digest) -> Result<Component, Failure> {

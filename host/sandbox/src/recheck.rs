@@ -1,7 +1,7 @@
 //! Looking again at what an earlier call saw. The same trees, rules and digests as for a cell, so that what was hidden from the call
 //! is hidden here, and nothing is opened that it could not have opened.
 
-use crate::fs::backing::{Backing, Content, Kind, Make, Opening, Stat};
+use crate::fs::backing::{Backing, Content, Kind, Make, Near, Opening, Stat};
 use crate::fs::plain::{Plain, stat_file};
 use crate::fs::seen::{hash_file, listing_digest};
 use crate::fs::tree::Tree;
@@ -36,16 +36,21 @@ impl Rechecker {
 
     /// Whether whoever is granted `granted` meets everything in `seen` in the same state.
     pub(crate) fn unchanged(&self, granted: &Granted, seen: &[&Observation]) -> bool {
-        seen.iter().all(|seen| match place(granted, &seen.path) {
-            Some((tree, path)) => self.found(tree, path, &seen.state),
-            None => false,
+        let mut last: Option<(&Tree, Near)> = None;
+        seen.iter().all(|seen| {
+            let Some((tree, path)) = place(granted, &seen.path) else { return false };
+            let near = match &mut last {
+                Some((of, near)) if std::ptr::eq(*of, tree) => near,
+                other => &mut other.insert((tree, Near::default())).1,
+            };
+            self.found(tree, path, &seen.state, near)
         })
     }
 
-    fn found(&self, tree: &Tree, path: &str, state: &Observed) -> bool {
+    fn found(&self, tree: &Tree, path: &str, state: &Observed, near: &mut Near) -> bool {
         let stat = match tree.rules.sight(path) {
             Sight::Outside | Sight::Hidden => None,
-            sight => match tree.backing.stat(path) {
+            sight => match tree.backing.stat_near(path, near) {
                 Ok(stat) if sight == Sight::Passage && stat.kind != Kind::Dir => None,
                 Ok(stat) => Some(stat),
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOENT.raw_os_error()) => None,

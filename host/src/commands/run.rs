@@ -220,49 +220,52 @@ pub(super) fn run(
     let Host { dispatcher, ledger, shelf, sandbox, ahead, .. } = host;
     drop(ahead);
     drop(dispatcher);
-    let (recorded, there) = std::thread::scope(|beside| {
+    // What is left to do is done side by side: the project is walked while the record is closed and read back, and the cells' memory goes
+    // back meanwhile.
+    std::thread::scope(|beside| {
         let there = beside.spawn(|| match ended.agents {
             0 => Files::default(),
             _ => Files::below(&root, who.grant()),
         });
-        beside.spawn(|| sandbox.keep_known());
+        beside.spawn(move || {
+            sandbox.keep_known();
+            drop(sandbox);
+        });
         let recorded = ledger.close();
-        (recorded, there.join().unwrap_or_default())
-    });
-    drop(lease);
-    if let Some(questions) = foresee {
-        return match ended.status {
-            RunStatus::Failed => Err(failure(&script, &workflow.source, &ended)),
-            _ => plan::show(&ended, questions.take(), args.output),
-        };
-    }
-
-    let source = &workflow.source;
-    let over = Over { who: &who, ended: &ended, there, ledger: &ledger, shelf: &shelf, script: &script, source };
-    tell(args, &home, &over, out_is_new, recorded)
+        drop(lease);
+        if let Some(questions) = foresee {
+            return match ended.status {
+                RunStatus::Failed => Err(failure(&script, &workflow.source, &ended)),
+                _ => plan::show(&ended, questions.take(), args.output),
+            };
+        }
+        let source = &workflow.source;
+        let over = Over { who: &who, ended: &ended, ledger: &ledger, shelf: &shelf, script: &script, source };
+        let there = || there.join().unwrap_or_default();
+        tell(args, &home, &over, there, out_is_new, recorded)
+    })
 }
 
 /// A run that is over.
 struct Over<'a> {
     who: &'a Principal,
     ended: &'a RunReport,
-    /// The files that could be read.
-    there: Files,
     ledger: &'a Ledger,
     shelf: &'a Shelf,
     script: &'a Path,
     source: &'a str,
 }
 
-/// Write the report, apply what may be applied, and say how it went.
+/// Write the report, apply what may be applied, and say how it went. `there` waits for the files that could be read.
 fn tell(
     args: &RunArgs,
     home: &Home,
     over: &Over<'_>,
+    there: impl FnOnce() -> Files,
     out_is_new: bool,
     recorded: Result<(), LogError>,
 ) -> Result<Exit, Trouble> {
-    let Over { who, ended, ref there, ledger, shelf, script, source } = *over;
+    let Over { who, ended, ledger, shelf, script, source } = *over;
     // A script that never began has nothing to report on.
     if ended.calls <= 1
         && matches!(&ended.error, Some(RunError::Script(e)) if matches!(e.kind, ErrorKind::Syntax | ErrorKind::Meta))

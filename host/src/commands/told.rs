@@ -24,8 +24,15 @@ use vespiary_kernel::principal::Principal;
 use vespiary_kernel::script::{ErrorKind, Verdict};
 use vespiary_ledger::ledger::Ledger;
 
-/// What the ledger tells of the run, or, where it can no longer be read, what the driver does.
-pub(super) fn report(ledger: &Ledger, shelf: &Shelf, who: &Principal, ended: &RunReport, there: &Files) -> Report {
+/// What the ledger tells of the run, or, where it can no longer be read, what the driver does. `there` is asked last for the files that
+/// could be read.
+pub(super) fn report(
+    ledger: &Ledger,
+    shelf: &Shelf,
+    who: &Principal,
+    ended: &RunReport,
+    there: impl FnOnce() -> Files,
+) -> Report {
     let id = who.run().id();
     let (mut folding, mut reading) = (Record::fold(id.clone()), Reading::default());
     let mut asked = HashMap::new();
@@ -58,7 +65,7 @@ pub(super) fn report(ledger: &Ledger, shelf: &Shelf, who: &Principal, ended: &Ru
         calls: *calls,
     });
     let (answer, changed) = (Answer::of(ended.value.as_ref()), ended.changed.clone());
-    let coverage = reading.coverage(there);
+    let coverage = reading.coverage(&there());
     Report { components: components.collect(), answer, record, changed, coverage }
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 use tempfile::NamedTempFile;
 
 /// The files that were written.
@@ -35,11 +36,19 @@ pub fn write(report: &Report, dir: &Path) -> Result<Written, Trouble> {
     let html = html::render(report).map_err(|error| trouble(dir, &io::Error::other(error)))?;
     let sarif = sarif::render(report).map_err(|error| trouble(dir, &error.into()))?;
     let place = |name: &str, text: &str| whole(dir, name, text).map_err(|error| trouble(&dir.join(name), &error));
-    Ok(Written {
-        html: place("report.html", &html)?,
-        markdown: place("report.md", &markdown::render(report))?,
-        sarif: place("findings.sarif", &sarif)?,
-    })
+    // Each waits for the disk; together they wait once.
+    let (html, sarif, markdown) = std::thread::scope(|beside| {
+        let html = beside.spawn(|| place("report.html", &html));
+        let sarif = beside.spawn(|| place("findings.sarif", &sarif));
+        let markdown = place("report.md", &markdown::render(report));
+        (joined(html), joined(sarif), markdown)
+    });
+    Ok(Written { html: html?, markdown: markdown?, sarif: sarif? })
+}
+
+/// What a thread came to; its panic goes on here.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn whole(dir: &Path, name: &str, text: &str) -> io::Result<PathBuf> {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 /// Files and directories below one root.
@@ -22,6 +23,12 @@ use std::time::SystemTime;
 pub(crate) trait Backing: fmt::Debug + Send + Sync {
     /// What is there; of a symbolic link, the link.
     fn stat(&self, path: &str) -> io::Result<Stat>;
+
+    /// The same for one of many paths, best with neighbours one after the other: the directory of the last one may stay open in `near`,
+    /// which is for one backing only and not kept for longer than one look at all of them.
+    fn stat_near(&self, path: &str, _near: &mut Near) -> io::Result<Stat> {
+        self.stat(path)
+    }
 
     /// Open what is there, or make a regular file. A directory may be opened for reading too, and is then only good for
     /// looking at and syncing.
@@ -54,6 +61,10 @@ pub(crate) trait Backing: fmt::Debug + Send + Sync {
     /// Set the times of what is there; of a symbolic link, the link's.
     fn set_times(&self, path: &str, times: Times) -> io::Result<()>;
 }
+
+/// The directory in which the last path stood.
+#[derive(Debug, Default)]
+pub(crate) struct Near(pub(crate) Option<(String, OwnedFd)>);
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A directory of the host, as it is. Every path is opened beneath the root and through no link, by the kernel where it can and
 //! name by name where it cannot.
 
-use super::backing::{Backing, Content, Entry, Kind, Make, Opening, Stat, Times};
+use super::backing::{Backing, Content, Entry, Kind, Make, Near, Opening, Stat, Times};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Timestamps};
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -119,6 +119,20 @@ impl Backing for Plain {
             rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?
         };
         Ok(known(&stat))
+    }
+
+    fn stat_near(&self, path: &str, near: &mut Near) -> io::Result<Stat> {
+        let Some((dir, name)) = path.rsplit_once('/') else { return self.stat(path) };
+        let open = match near.0.take() {
+            Some((last, open)) if last == dir => (last, open),
+            _ => match self.above(path)?.0 {
+                Above::Below(open) => (dir.to_owned(), open),
+                Above::Root(_) => return self.stat(path),
+            },
+        };
+        let stat = rustix::fs::statat(&open.1, name, AtFlags::SYMLINK_NOFOLLOW);
+        near.0 = Some(open);
+        Ok(known(&stat?))
     }
 
     fn open(&self, path: &str, opening: Opening) -> io::Result<File> {

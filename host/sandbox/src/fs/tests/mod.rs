@@ -7,7 +7,7 @@ mod differential;
 mod race;
 mod record;
 
-use super::backing::{Backing, Times};
+use super::backing::{Backing, Near, Times};
 use super::handle::{DirHandle, FileHandle, Files, Granted, Handle, Preopen};
 use super::open::Wanted;
 use super::plain::Plain;
@@ -425,6 +425,28 @@ fn a_read_says_at_once_where_the_file_ends() {
 }
 
 /// The backing of every test is the trait the overlay implements too.
+#[test]
+fn neighbours_are_looked_at_as_each_alone() {
+    for name_by_name in [false, true] {
+        let bed =
+            Setting { name_by_name, ..Setting::of(&["read:."]) }.bed().holding(&["a/b/one", "a/b/two", "a/c", "d"]);
+        symlink("a", bed.root.join("link")).unwrap();
+        let backing = &*bed.dir.tree.backing;
+        let mut near = Near::default();
+        let paths =
+            ["a/b/one", "a/b/two", "a/b/none", "a/b/one", "a/c", ".", "d", "a/c/x", "link", "link/c", "none/x", "a/b"];
+        for path in paths {
+            let tell = |error: io::Error| error.raw_os_error();
+            assert_eq!(backing.stat_near(path, &mut near).map_err(tell), backing.stat(path).map_err(tell), "{path}");
+        }
+        assert_eq!(errno(backing.stat_near("link/c", &mut near)), Errno::LOOP);
+        // What changes between two looks shows, though the directory stayed open.
+        backing.stat_near("a/b/one", &mut near).unwrap();
+        std::fs::write(bed.root.join("a/b/two"), "longer than it was before").unwrap();
+        assert_eq!(backing.stat_near("a/b/two", &mut near).unwrap().bytes, 25);
+    }
+}
+
 #[test]
 fn the_plain_directory_keeps_its_promises() {
     for name_by_name in [false, true] {
