@@ -417,13 +417,13 @@ pub struct HttpArgs {
     /// A host name by which clients may call the server, beside this machine's own names; with :PORT for that port only.
     #[arg(long, value_name = "HOST", requires = "http")]
     pub allow_host: Vec<String>,
-    /// An origin from which a browser may call it, beside this machine's own: https://app.example.com
+    /// An origin from which a browser may call it, beside this machine's own, with its scheme: `https://app.example.com`
     #[arg(long, value_name = "ORIGIN", requires = "http")]
     pub allow_origin: Vec<String>,
     /// Sessions open at once.
     #[arg(long, value_name = "N", default_value_t = 512, requires = "http")]
     pub sessions: usize,
-    /// How clients call it, where a proxy stands before it: https://tools.example.com/mcp
+    /// How clients call it, where a proxy stands before it: `https://tools.example.com/mcp`
     #[arg(long, value_name = "URL", requires = "http")]
     pub public_url: Option<String>,
     /// Let in whoever has a token of this authorization server, in place of one token for all.
