@@ -279,7 +279,9 @@ pub async fn stop(nest: &Arc<Nest>, run: RunId, now: bool) -> Given {
 pub fn decided(nest: &Nest, run: &RunId, gate: &str, approved: bool, client: &Client) -> Given {
     let account = Account::read(nest, &nest.reader()?, run)?;
     let driven = account.record.id;
-    let by = format!("{}, asked through {}", gates::user(), client.name);
+    // In a team, whoever the token names has decided, and not the user that the server runs as.
+    let who = client.subject.clone().unwrap_or_else(gates::user);
+    let by = format!("{who}, asked through {}", client.name);
     let decided = decide::decide(nest.home(), Wanted { run: &driven, gate: Some(gate), approved, note: None }, by)?;
     let goes_on_as = match decided.goes_on {
         true => driven,

@@ -317,3 +317,42 @@ fn clients_that_vanish_leave_nothing_behind() {
     let calls: u64 = runs.iter().map(|run| run["calls"].as_u64().unwrap()).sum();
     assert!((4_000..=4_080).contains(&calls), "{calls}");
 }
+
+/// In the revision without sessions every request stands for itself; what one client calls is still one record.
+#[test]
+fn without_sessions_requests_of_one_client_are_one_record_and_a_question_comes_back() {
+    let place = Place::new();
+    place.file("out/x", "");
+    let server = Server::start(&place, &["--allow", "write:out", "--ask", "write:out"]);
+    let call = |name: &str, more: Value| {
+        let mut params = json!({ "name": name, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": NEW, "io.modelcontextprotocol/clientInfo": { "name": "alone", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": { "elicitation": { "form": {} } },
+        } });
+        for (key, value) in more.as_object().unwrap() {
+            params[key] = value.clone();
+        }
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
+    };
+    let runs = runtime().block_on(async {
+        let http = client();
+        let send = async |name: &str, more: Value| {
+            let request = post(&http, &server, None, &call(name, more));
+            let request =
+                request.header("mcp-protocol-version", NEW).header("mcp-method", "tools/call").header("mcp-name", name);
+            answer(request.send().await.unwrap(), 1).await["result"].clone()
+        };
+        let first = send("echo_echo", json!({ "arguments": { "text": "a" } })).await;
+        let write = json!({ "path": "out/a.txt", "text": "x" });
+        let asked = send("files_write", json!({ "arguments": write })).await;
+        assert_eq!(asked["resultType"], "input_required", "{asked}");
+        let back =
+            json!({ "arguments": write, "requestState": asked["requestState"], "inputResponses": { "ask": yes() } });
+        let wrote = send("files_write", back).await;
+        assert_eq!(wrote["structuredContent"]["created"], true, "{wrote}");
+        [run_of(&first), run_of(&wrote)]
+    });
+    assert_eq!(runs[0], runs[1]);
+    server.stop();
+    assert_eq!(events(&place, &runs[0], "run-ended")[0]["status"], "completed");
+}
