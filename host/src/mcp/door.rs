@@ -6,31 +6,33 @@
 use crate::exit::Trouble;
 use crate::live;
 use crate::mcp::account::{Account, State};
+use crate::mcp::form::{answer, can_ask, form};
 use crate::mcp::nest::{Nest, Parked, Pending};
-use crate::mcp::offers::{Offer, PAGE, VALUE};
-use crate::mcp::own::{self, ONLY_A_PERSON, Own};
+use crate::mcp::offers::{Offer, PAGE};
+use crate::mcp::own::{self, Own};
+use crate::mcp::results::{done, failed, failed_in_words, in_words, result};
 use crate::mcp::shown;
 use crate::mcp::visit::{Client, Stay, Visit};
 use crate::mcp::voice::{self, Ask, Far};
-use crate::terminal::{clipped, plain};
+use crate::terminal::clipped;
 use rmcp::ErrorData;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ContentBlock, CreateTaskResult,
-    DetailedTask, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema,
-    GetTaskParams, GetTaskResult, Implementation, InputRequest, InputRequests, InputRequiredResult, InputResponses,
-    JsonObject, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-    ServerCapabilities, ServerConfig, SubscriptionFilter, Task, TaskPayload, TaskStatus, Tool, UpdateTaskParams,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, CreateTaskResult, DetailedTask,
+    ElicitRequest, ElicitResult, GetTaskParams, GetTaskResult, Implementation, InputRequest, InputRequests,
+    InputRequiredResult, InputResponses, JsonObject, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, SubscriptionFilter, Task, TaskPayload,
+    TaskStatus, Tool, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::task::AbortOnDropHandle;
-use vespiary_kernel::call::{Ending, Failure, Keep, Outcome, ToolCall};
+use vespiary_kernel::call::{Failure, Keep, Outcome, ToolCall};
 use vespiary_kernel::event::RunStatus;
 use vespiary_kernel::ids::{Digest, RunId};
 use vespiary_kernel::json::Json;
@@ -47,12 +49,6 @@ const POLL_MS: u64 = 1_000;
 
 /// The question in an unfinished call, and in a task.
 const ASK: &str = "ask";
-
-/// The member of an answer that says yes.
-const ALLOW: &str = "allow";
-
-/// The longest message of an error, characters.
-const ERROR_CHARS_MAX: usize = 4_000;
 
 /// The door for one client.
 #[derive(Debug)]
@@ -483,81 +479,6 @@ fn call(nest: &Arc<Nest>, offer: Arc<Offer>, stay: Arc<Stay>, arguments: JsonObj
     Pending { work: nest.compute(work), ear }
 }
 
-/// An outcome as a client reads it.
-fn result(offer: &Offer, run: &RunId, outcome: Outcome) -> CallToolResult {
-    let mut about = JsonObject::new();
-    about.insert("vespiary/run".into(), run.as_str().into());
-    if let Some(call) = outcome.call {
-        about.insert("vespiary/call".into(), call.0.into());
-    }
-    match outcome.ending {
-        Ending::Done(value) => {
-            let parsed: Value = value.read().unwrap_or(Value::Null);
-            if offer.of_server.is_some()
-                && let Some(content) = content_of_server(&parsed)
-            {
-                let mut result = CallToolResult::success(content);
-                result.meta = Some(MetaObject(about));
-                return result;
-            }
-            match offer.wraps {
-                true => {
-                    let text = match &parsed {
-                        Value::String(text) => plain(text).into_owned(),
-                        _ => value.as_str().to_owned(),
-                    };
-                    said(text, Value::Object(Map::from_iter([(VALUE.to_owned(), parsed)])), &about)
-                }
-                false => said(value.as_str().to_owned(), parsed, &about),
-            }
-        }
-        Ending::Failed(failure) => {
-            about.insert("vespiary/cause".into(), failure.cause().into());
-            let more = if matches!(failure, Failure::Denied(_)) { format!("\n{ONLY_A_PERSON}") } else { String::new() };
-            failed_in_words(&format!("{failure}{more}"), about)
-        }
-    }
-}
-
-/// What a server said that has no structure of its own, block by block, with what a terminal would obey made harmless.
-fn content_of_server(value: &Value) -> Option<Vec<ContentBlock>> {
-    let members = value.as_object().filter(|members| members.len() == 1)?;
-    let mut blocks: Vec<Value> = members.get("content")?.as_array()?.clone();
-    for block in &mut blocks {
-        if let Some(Value::String(text)) = block.get_mut("text") {
-            *text = plain(text).into_owned();
-        }
-    }
-    serde_json::from_value(Value::Array(blocks)).ok()
-}
-
-fn said(text: String, structured: Value, about: &JsonObject) -> CallToolResult {
-    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
-    result.structured_content = Some(structured);
-    result.meta = (!about.is_empty()).then(|| MetaObject(about.clone()));
-    result
-}
-
-fn done(value: Value, about: &JsonObject) -> CallToolResult {
-    said(value.to_string(), value, about)
-}
-
-fn failed(trouble: &Trouble) -> CallToolResult {
-    failed_in_words(&in_words(trouble), JsonObject::new())
-}
-
-fn failed_in_words(text: &str, about: JsonObject) -> CallToolResult {
-    let text: String = plain(text).chars().take(ERROR_CHARS_MAX).collect();
-    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
-    result.meta = (!about.is_empty()).then_some(MetaObject(about));
-    result
-}
-
-fn in_words(trouble: &Trouble) -> String {
-    let Trouble { what, why, next, .. } = trouble;
-    if next.is_empty() { format!("{what}: {why}") } else { format!("{what}: {why}\nnext: {next}") }
-}
-
 /// One page of a list that is in the order of `key`, and the cursor of the next. A cursor is the key of the last one sent.
 fn page<T>(
     all: Vec<T>,
@@ -595,35 +516,6 @@ fn call_digest(name: &str, arguments: &JsonObject) -> Digest {
     Digest::of(&text)
 }
 
-/// The question as a form with one box.
-fn form(text: &str, yes_to: &'static str) -> ElicitRequestParams {
-    let schema =
-        ElicitationSchema::builder().required_bool_property(ALLOW, |allow| allow.title(yes_to).with_default(false));
-    ElicitRequestParams::FormElicitationParams {
-        meta: None,
-        message: text.to_owned(),
-        requested_schema: schema.build_unchecked(),
-    }
-}
-
-/// What the person said. Only a box that was ticked is a yes.
-fn answer(result: &ElicitResult) -> Answer {
-    let ticked = result.content.as_ref().and_then(|content| content.get(ALLOW)).and_then(Value::as_bool);
-    match (&result.action, ticked) {
-        (ElicitationAction::Accept, Some(true)) => Answer::Yes,
-        (ElicitationAction::Accept, Some(false)) | (ElicitationAction::Decline, _) => Answer::No,
-        (ElicitationAction::Accept, None) => Answer::Nobody("the client's answer has neither yes nor no".into()),
-        _ => Answer::Nobody("the person did not answer".into()),
-    }
-}
-
-/// Whether the client can show a form to a person.
-fn can_ask(context: &RequestContext<RoleServer>) -> bool {
-    let able = context.client_capabilities().and_then(|able| able.elicitation);
-    // One that names no mode has only forms.
-    able.is_some_and(|able| able.form.is_some() || able.url.is_none())
-}
-
 /// Whether the client speaks a revision in which every request stands for itself, and a server sends none.
 fn is_without_sessions(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
@@ -643,28 +535,6 @@ fn client(context: &RequestContext<RoleServer>) -> Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_ticked_box_is_a_yes() {
-        let said = |action, content: Option<Value>| {
-            let result = ElicitResult::new(action);
-            answer(&match content {
-                Some(content) => result.with_content(content),
-                None => result,
-            })
-        };
-        assert_eq!(said(ElicitationAction::Accept, Some(json!({ "allow": true }))), Answer::Yes);
-        assert_eq!(said(ElicitationAction::Accept, Some(json!({ "allow": false }))), Answer::No);
-        assert_eq!(said(ElicitationAction::Decline, Some(json!({ "allow": true }))), Answer::No);
-        for (action, content) in [
-            (ElicitationAction::Accept, None),
-            (ElicitationAction::Accept, Some(json!({ "allow": "true" }))),
-            (ElicitationAction::Accept, Some(json!({ "Allow": true }))),
-            (ElicitationAction::Cancel, Some(json!({ "allow": true }))),
-        ] {
-            assert!(matches!(said(action, content), Answer::Nobody(_)));
-        }
-    }
 
     #[test]
     fn pages_join_to_the_whole_list() {

@@ -4,18 +4,20 @@
 //!
 //! `nest` is what all clients share, `door` speaks the protocol with one of them, `visit` is a client's own run in the record.
 //! `offers` says which tools there are, `own` what the tools of the server itself take, `launch` starts runs, `account` tells
-//! of them, `shown` serves them as resources, `voice` carries questions and progress. `streams` are those of a client on this machine;
+//! of them, `shown` serves them as resources, `voice` carries questions and progress, `form` and `results` are how both sides read them. `streams` are those of a client on this machine;
 //! `http` and `bearer` guard the network.
 
 pub mod account;
 pub mod bearer;
 pub mod door;
+mod form;
 pub mod http;
 pub mod install;
 pub mod launch;
 pub mod nest;
 pub mod offers;
 pub mod own;
+mod results;
 pub mod shown;
 pub mod streams;
 pub mod visit;
