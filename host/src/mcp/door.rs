@@ -240,7 +240,7 @@ impl Door {
     }
 
     /// How a task stands, which is how its run stands.
-    async fn task(&self, id: &str) -> Result<DetailedTask, ErrorData> {
+    async fn task(&self, id: &str, can_ask: bool) -> Result<DetailedTask, ErrorData> {
         let run: RunId = id.parse().map_err(|_| no_task(id))?;
         let nest = Arc::clone(&self.nest);
         let looked = tokio::task::spawn_blocking(move || {
@@ -248,6 +248,10 @@ impl Door {
             let account = Account::read(&nest, &reader, &run)?;
             let (payload, message) = match account.state() {
                 State::Working => (TaskPayload::Working, None),
+                State::AwaitingGate if !can_ask => {
+                    let why = format!("a person must decide a gate: `vespiary runs approve {}`", account.record.id);
+                    (TaskPayload::Working, Some(why))
+                }
                 State::AwaitingGate => {
                     let requests = account.open_gates().map(|gate| {
                         let matter = super::account::matter(&reader, gate)?;
@@ -362,7 +366,7 @@ impl ServerHandler for Door {
     ) -> Result<CallToolResponse, ErrorData> {
         let CallToolRequestParams { name, arguments, input_responses, request_state, .. } = request;
         let arguments = arguments.unwrap_or_default();
-        let call = call_digest(&name, &arguments);
+        let call = call_digest(&name, &arguments, subject(&context));
         let begun = match request_state {
             Some(word) => Begun::Pending(self.back(&word, call, input_responses)?),
             None => self.begin(&name, arguments, &context).await?,
@@ -417,9 +421,9 @@ impl ServerHandler for Door {
     async fn get_task(
         &self,
         request: GetTaskParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        Ok(GetTaskResult::new(self.task(&request.task_id).await?))
+        Ok(GetTaskResult::new(self.task(&request.task_id, can_ask(&context)).await?))
     }
 
     async fn update_task(
@@ -428,6 +432,13 @@ impl ServerHandler for Door {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let run: RunId = request.task_id.parse().map_err(|_| no_task(&request.task_id))?;
+        // Whoever says that it can ask nobody brings nobody's answer.
+        if !can_ask(&context) {
+            return Err(ErrorData::invalid_params(
+                "the client cannot ask a person; use one that supports elicitation",
+                None,
+            ));
+        }
         for (gate, said) in request.input_responses {
             let Ok(result) = serde_json::from_value::<ElicitResult>(said) else { continue };
             let approved = match answer(&result) {
@@ -510,10 +521,10 @@ fn no_task(id: &str) -> ErrorData {
     ErrorData::invalid_params(format!("there is no task {:?}", clipped(id, 80)), None)
 }
 
-/// What was called, so that an answer counts for exactly that.
-fn call_digest(name: &str, arguments: &JsonObject) -> Digest {
-    let text = serde_json::to_vec(&(name, arguments)).unwrap_or_else(|_| json!([name, arguments]).to_string().into());
-    Digest::of(&text)
+/// What was called and by whom, so that an answer counts for exactly that.
+fn call_digest(name: &str, arguments: &JsonObject, subject: Option<&str>) -> Digest {
+    // Text and JSON can always be written.
+    Digest::of(&serde_json::to_vec(&(name, arguments, subject)).unwrap_or_default())
 }
 
 /// Whether the client speaks a revision in which every request stands for itself, and a server sends none.
@@ -527,9 +538,13 @@ fn client(context: &RequestContext<RoleServer>) -> Client {
         |info| format!("{} {}", clipped(&info.name, 60), clipped(&info.version, 30)),
     );
     let protocol = context.protocol_version().map(|version| clipped(version.as_str(), 20)).unwrap_or_default();
-    let parts = context.extensions.get::<axum::http::request::Parts>();
-    let subject = parts.and_then(|parts| parts.extensions.get::<Subject>()).map(|subject| subject.0.clone());
-    Client { name, protocol, subject }
+    Client { name, protocol, subject: subject(context).map(str::to_owned) }
+}
+
+/// Whose token the request came with, where tokens have names.
+fn subject(context: &RequestContext<RoleServer>) -> Option<&str> {
+    let parts = context.extensions.get::<axum::http::request::Parts>()?;
+    parts.extensions.get::<Subject>().map(|subject| subject.0.as_str())
 }
 
 #[cfg(test)]
@@ -558,9 +573,13 @@ mod tests {
     #[test]
     fn a_yes_belongs_to_one_call() {
         let object = |value: Value| value.as_object().cloned().unwrap_or_default();
-        let one = call_digest("t", &object(json!({ "path": "a" })));
-        assert_eq!(one, call_digest("t", &object(json!({ "path": "a" }))));
-        assert_ne!(one, call_digest("t", &object(json!({ "path": "b" }))));
-        assert_ne!(one, call_digest("u", &object(json!({ "path": "a" }))));
+        let of = |name, path, subject| call_digest(name, &object(json!({ "path": path })), subject);
+        let one = of("t", "a", Some("ann"));
+        assert_eq!(one, of("t", "a", Some("ann")));
+        for other in
+            [of("t", "b", Some("ann")), of("u", "a", Some("ann")), of("t", "a", Some("bob")), of("t", "a", None)]
+        {
+            assert_ne!(one, other);
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::terminal::plain;
 use crate::wiring;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::grant::Grant;
@@ -39,7 +39,15 @@ pub struct Launch {
     /// The longest a run may start something new.
     pub time: Option<Duration>,
     /// Those under way.
-    pub started: Mutex<Vec<RunId>>,
+    pub started: Mutex<Vec<Counted>>,
+}
+
+/// A run that counts among those under way.
+#[derive(Debug)]
+pub struct Counted {
+    run: RunId,
+    /// Its process is about to begin: it has no lock by which it could be seen to live.
+    starting: bool,
 }
 
 /// A run as a client wants it.
@@ -69,13 +77,7 @@ impl Launch {
     /// # Errors
     /// Too many are under way; or it could not begin, and says why.
     pub fn start(&self, home: &Home, root: &Path, order: &Order) -> Result<RunId, Trouble> {
-        let id = wiring::new_run_id()?;
-        self.begin(home, &id)?;
-        let started = self.start_as(home, &id, root, order);
-        if started.is_err() {
-            self.started().retain(|run| *run != id);
-        }
-        started.map(|()| id)
+        self.counted(home, |id| self.start_as(home, id, root, order))
     }
 
     /// Go on with a run that has ended. Blocks likewise.
@@ -83,15 +85,24 @@ impl Launch {
     /// # Errors
     /// As `start`.
     pub fn resume(&self, home: &Home, run: &RunId) -> Result<RunId, Trouble> {
+        self.counted(home, |id| {
+            let out = live::leave_order(home, id, None)?.out;
+            let mut args = self.program();
+            args.extend(["runs", "resume", run.as_str(), "--json", "--quiet", "--out"].map(OsString::from));
+            args.push(out.into());
+            under_way(home, id, args)
+        })
+    }
+
+    /// Have `start` start a run that counts among those under way, if another may be.
+    fn counted(&self, home: &Home, start: impl FnOnce(&RunId) -> Result<(), Trouble>) -> Result<RunId, Trouble> {
         let id = wiring::new_run_id()?;
-        self.begin(home, &id)?;
-        let out = live::leave_order(home, &id, None)?.out;
-        let mut args = self.program();
-        args.extend(["runs", "resume", run.as_str(), "--json", "--quiet", "--out"].map(OsString::from));
-        args.push(out.into());
-        let started = under_way(home, &id, args);
-        if started.is_err() {
-            self.started().retain(|run| *run != id);
+        self.begin(&id, |run| live::is_live(home, run))?;
+        let started = start(&id);
+        let mut all = self.started();
+        match &started {
+            Ok(()) => all.iter_mut().filter(|counted| counted.run == id).for_each(|counted| counted.starting = false),
+            Err(_) => all.retain(|counted| counted.run != id),
         }
         started.map(|()| id)
     }
@@ -149,10 +160,9 @@ impl Launch {
         args
     }
 
-    /// Count `id` among those under way, if another may be.
-    fn begin(&self, home: &Home, id: &RunId) -> Result<(), Trouble> {
+    fn begin(&self, id: &RunId, is_live: impl Fn(&RunId) -> bool) -> Result<(), Trouble> {
         let mut started = self.started();
-        started.retain(|run| live::is_live(home, run));
+        started.retain(|counted| counted.starting || is_live(&counted.run));
         if started.len() >= RUNS_MAX {
             return Err(Trouble {
                 what: "no further run can be started".into(),
@@ -161,11 +171,11 @@ impl Launch {
                 exit: Exit::Denied,
             });
         }
-        started.push(id.clone());
+        started.push(Counted { run: id.clone(), starting: true });
         Ok(())
     }
 
-    fn started(&self) -> std::sync::MutexGuard<'_, Vec<RunId>> {
+    fn started(&self) -> MutexGuard<'_, Vec<Counted>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -210,5 +220,29 @@ mod tests {
         assert_eq!(least(None, Some(2)), Some(2));
         assert_eq!(least(Some(5), None), Some(5));
         assert_eq!(least::<u64>(None, None), None);
+    }
+
+    /// A client that asks for many runs at the same moment: none of them can be seen to live yet, and each counts.
+    #[test]
+    fn runs_that_are_only_starting_count_as_well() {
+        let launch = Launch {
+            policy: None,
+            permissions: Permissions::default(),
+            provider: None,
+            agents: 1,
+            tokens: None,
+            usd_micros: None,
+            time: None,
+            started: Mutex::default(),
+        };
+        let id = |n: usize| -> RunId { format!("r-{n}").parse().unwrap() };
+        for n in 0..RUNS_MAX {
+            launch.begin(&id(n), |_| false).unwrap();
+        }
+        assert!(launch.begin(&id(RUNS_MAX), |_| false).unwrap_err().why.contains("under way"));
+        // One that has begun and ended leaves its place.
+        launch.started()[0].starting = false;
+        launch.begin(&id(RUNS_MAX), |_| false).unwrap();
+        assert!(launch.begin(&id(RUNS_MAX + 1), |_| false).is_err());
     }
 }

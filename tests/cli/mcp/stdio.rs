@@ -340,6 +340,19 @@ fn a_run_is_a_task_where_the_client_knows_tasks() {
     let (gate, request) = waiting["inputRequests"].as_object().unwrap().iter().next().unwrap();
     assert!(request["params"]["message"].as_str().unwrap().contains("Deploy?"), "{request}");
     let update = json!({ "taskId": id, "inputResponses": { gate: yes() } });
+    // A client that says that it can ask nobody is not asked, and its yes is nobody's.
+    let able = client.meta.clone();
+    let tasks_only = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    client.meta.as_mut().unwrap()["io.modelcontextprotocol/clientCapabilities"] = tasks_only;
+    let seen = client.request("tasks/get", json!({ "taskId": id }))["result"].clone();
+    assert!(
+        seen.get("inputRequests").is_none() && seen["statusMessage"].as_str().unwrap().contains("runs approve"),
+        "{seen:#}"
+    );
+    let refused = client.request("tasks/update", update.clone());
+    assert!(refused["error"]["message"].as_str().unwrap().contains("cannot ask a person"), "{refused}");
+    client.meta = able;
+    until(&mut client, "input_required");
     assert!(client.request("tasks/update", update).get("error").is_none());
     let done = until(&mut client, "completed");
     assert_eq!(done["result"]["structuredContent"]["value"]["decision"]["approved"], true, "{done:#}");
