@@ -1,14 +1,15 @@
 //! The command line as clap reads it: flags and their help, nothing that acts on them. Names given by people are parsed into
 //! the kernel's types here, so no command ever sees a capability or a tool as bare text.
 
-use crate::mcp::install::{App, Reach};
+pub mod mcp;
+
+use crate::cli::mcp::McpArgs;
 use crate::models::ProviderSpec;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use vespiary_kernel::capability::Capability;
-use vespiary_kernel::ids::{Digest, PluginName, RunId, ToolName};
+use vespiary_kernel::ids::{Digest, RunId, ToolName};
 
 /// A nest of sealed WebAssembly cells for the tools that AI agents use.
 #[derive(Debug, Parser)]
@@ -102,7 +103,7 @@ pub struct Permissions {
     /// Take this away from every call, whatever it is granted.
     #[arg(long, value_name = "CAP")]
     pub deny: Vec<Capability>,
-    /// Ask at the terminal before a call that would hold any part of this.
+    /// Ask a person, at the terminal or through an MCP client, before a call that would hold any part of this.
     #[arg(long, value_name = "CAP")]
     pub ask: Vec<Capability>,
     /// Grant only what --allow names, not the defaults.
@@ -131,28 +132,15 @@ pub struct RunArgs {
     /// One member of `args`: a string, or JSON where the value reads as JSON. Given after --args, it wins.
     #[arg(long, value_name = "K=V")]
     pub arg: Vec<String>,
-    /// Who answers for models: mock, mock:SETTING=NUMBER,... or scripted:FILE. The run is then granted its models. The settings
-    /// are seed, latency-ms, fail, refuse, tokens, price-in and price-out.
-    #[arg(long, value_name = "PROVIDER")]
-    pub provider: Option<ProviderSpec>,
-    /// Let models cost the run at most this many tokens, sent and received together: the script's `budget.total`.
-    #[arg(long, value_name = "N")]
-    pub tokens: Option<u64>,
-    /// Let models cost the run at most this many US dollars.
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
-    pub usd: Option<u64>,
+    /// Who answers for models, and how much the run may use.
+    #[command(flatten)]
+    pub bounds: Bounds,
     /// Ask at the terminal before the run starts if this workflow cost more than this many US dollars the last time.
     #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     pub ask_above: Option<u64>,
-    /// Start nothing new once the run has taken this long, for example 90s, 20m or 2h; agents that run may finish.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub time: Option<Duration>,
     /// What the run may do. Default: read:. tool:* spawn:1000
     #[command(flatten)]
     pub permissions: Permissions,
-    /// Start at most this many agents in the whole run.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub agents: u32,
     /// Run at most this many agents at the same time; those beyond the machine's own places wait for one. Default: by its cores,
     /// and 64 where there is a provider.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -172,6 +160,27 @@ pub struct RunArgs {
     /// Run everything, also what earlier runs over this project have answered from the same files.
     #[arg(long)]
     pub fresh: bool,
+}
+
+/// Who answers for models in a run, and how much it may use.
+#[derive(Debug, Clone, Args)]
+pub struct Bounds {
+    /// Who answers for models: mock, mock:SETTING=NUMBER,... or scripted:FILE. The run is then granted its models. The settings
+    /// are seed, latency-ms, fail, refuse, tokens, price-in and price-out.
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<ProviderSpec>,
+    /// Let models cost the run at most this many tokens, sent and received together: the script's `budget.total`.
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// Let models cost the run at most this many US dollars.
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub usd: Option<u64>,
+    /// Start nothing new once the run has taken this long, for example 90s, 20m or 2h; agents that run may finish.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// Start at most this many agents in the whole run.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub agents: u32,
 }
 
 /// `vespiary runs resume`.
@@ -261,106 +270,6 @@ pub struct CallArgs {
     pub output: Output,
 }
 
-/// `vespiary mcp`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct McpArgs {
-    /// What to do in place of serving.
-    #[command(subcommand)]
-    pub command: Option<McpCommand>,
-    /// What is served.
-    #[command(flatten)]
-    pub serve: ServeArgs,
-}
-
-/// What can be done about MCP besides serving.
-#[derive(Debug, Subcommand)]
-pub enum McpCommand {
-    /// The servers that the project configures, and whether each is trusted as it is configured. Connects to none.
-    #[command(after_help = "Exit codes: 0, or 2 where something in the project's files is wrong.")]
-    Servers {
-        /// The project directory.
-        #[arg(long, value_name = "PATH", default_value = ".")]
-        dir: PathBuf,
-        /// How to print.
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Look at a server's tools, and trust them as they are: from then on, calls to exactly these can run where they are granted.
-    #[command(after_help = "Exit codes: 0 it is trusted, 3 something it needs was not granted, or nobody agreed.")]
-    Trust(TrustArgs),
-    /// Trust nothing of a server any more.
-    Untrust {
-        /// The server's name.
-        server: PluginName,
-        /// The project directory.
-        #[arg(long, value_name = "PATH", default_value = ".")]
-        dir: PathBuf,
-        /// How to print.
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Write the entry that has a client start this server, showing the change first.
-    Install(InstallArgs),
-    /// Check the entries of all clients: that each starts a server, and what it offers.
-    #[command(after_help = "Exit codes: 0 every entry works, 1 one does not, 2 there is none.")]
-    Doctor {
-        /// The project directory, whose entries are checked with the user's.
-        #[arg(long, value_name = "PATH", default_value = ".")]
-        dir: PathBuf,
-        /// The name of the entries.
-        #[arg(long, value_name = "NAME", default_value = "vespiary")]
-        name: String,
-        /// How to print.
-        #[command(flatten)]
-        output: Output,
-    },
-}
-
-/// `vespiary mcp install`.
-#[derive(Debug, Args)]
-pub struct InstallArgs {
-    /// Whose settings.
-    pub client: App,
-    /// Where: for everybody who opens this project, or for you in every project.
-    #[arg(long, value_name = "WHERE", default_value = "project")]
-    pub scope: Reach,
-    /// The project directory.
-    #[arg(long, value_name = "PATH", default_value = ".")]
-    pub dir: PathBuf,
-    /// The name of the entry.
-    #[arg(long, value_name = "NAME", default_value = "vespiary")]
-    pub name: String,
-    /// Do not ask.
-    #[arg(long, conflicts_with = "dry_run")]
-    pub yes: bool,
-    /// Show the change, and change nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Flags that the server is to be started with: -- --allow write:out
-    #[arg(last = true, value_name = "FLAGS")]
-    pub flags: Vec<String>,
-}
-
-/// `vespiary mcp trust`.
-#[derive(Debug, Args)]
-pub struct TrustArgs {
-    /// The server's name.
-    pub server: PluginName,
-    /// The project directory, to which relative paths and capabilities refer.
-    #[arg(long, value_name = "PATH", default_value = ".")]
-    pub dir: PathBuf,
-    /// Do not ask: whoever runs this has looked.
-    #[arg(long)]
-    pub yes: bool,
-    /// What the server may do while it is looked at: all it needs must be granted, as in a call.
-    #[command(flatten)]
-    pub permissions: Permissions,
-    /// How to print.
-    #[command(flatten)]
-    pub output: Output,
-}
-
 /// `vespiary plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -374,70 +283,6 @@ pub enum PluginCommand {
         #[command(flatten)]
         output: Output,
     },
-}
-
-/// What an MCP server serves, and to whom.
-#[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// The project directory, to which relative paths and capabilities refer.
-    #[arg(long, value_name = "PATH", default_value = ".")]
-    pub dir: PathBuf,
-    /// What its clients may do; none can ask for more. Default: read:. tool:* spawn:1000
-    #[command(flatten)]
-    pub permissions: Permissions,
-    /// Who answers for models in runs that clients start, as for `run`.
-    #[arg(long, value_name = "PROVIDER")]
-    pub provider: Option<ProviderSpec>,
-    /// The most agents that one run may start.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub agents: u32,
-    /// The most tokens that models may cost one run.
-    #[arg(long, value_name = "N")]
-    pub tokens: Option<u64>,
-    /// The same in US dollars.
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
-    pub usd: Option<u64>,
-    /// One run starts nothing new once it has taken this long.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub time: Option<Duration>,
-    /// On which way.
-    #[command(flatten)]
-    pub http: HttpArgs,
-}
-
-/// An MCP server on HTTP.
-#[derive(Debug, Args)]
-pub struct HttpArgs {
-    /// Serve streamable HTTP at ADDRESS:PORT, path /mcp, instead of standard input and output. Without a value: 127.0.0.1:8765.
-    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8765")]
-    pub http: Option<SocketAddr>,
-    /// The file that holds the token clients must send. Default: VESPIARY_MCP_TOKEN, or a token that is made once and kept.
-    #[arg(long, value_name = "FILE", requires = "http")]
-    pub token_file: Option<PathBuf>,
-    /// A host name by which clients may call the server, beside this machine's own names; with :PORT for that port only.
-    #[arg(long, value_name = "HOST", requires = "http")]
-    pub allow_host: Vec<String>,
-    /// An origin from which a browser may call it, beside this machine's own, with its scheme: `https://app.example.com`
-    #[arg(long, value_name = "ORIGIN", requires = "http")]
-    pub allow_origin: Vec<String>,
-    /// Sessions open at once.
-    #[arg(long, value_name = "N", default_value_t = 512, requires = "http")]
-    pub sessions: usize,
-    /// How clients call it, where a proxy stands before it: `https://tools.example.com/mcp`
-    #[arg(long, value_name = "URL", requires = "http")]
-    pub public_url: Option<String>,
-    /// Let in whoever has a token of this authorization server, in place of one token for all.
-    #[arg(long, value_name = "URL", requires = "http", conflicts_with = "token_file")]
-    pub oauth_issuer: Option<String>,
-    /// What such a token must be for: this server's URL, usually.
-    #[arg(long, value_name = "URL", requires = "oauth_issuer")]
-    pub oauth_audience: Option<String>,
-    /// The keys that sign such tokens: a JWK set, as a file or an https URL.
-    #[arg(long, value_name = "FILE|URL", requires = "oauth_issuer")]
-    pub oauth_jwks: Option<String>,
-    /// The scope that such a token must have.
-    #[arg(long, value_name = "SCOPE", requires = "oauth_issuer")]
-    pub oauth_scope: Option<String>,
 }
 
 /// `vespiary policy`.
@@ -613,7 +458,10 @@ mod tests {
         let cli =
             Cli::try_parse_from(["vespiary", "run", "a.js", "--allow", "write:out", "--deny", "read:private"]).unwrap();
         let Command::Run(run) = cli.command else { panic!() };
-        assert_eq!((run.dir.to_str(), run.out.to_str(), run.agents), (Some("."), Some("vespiary-report"), 1_000));
+        assert_eq!(
+            (run.dir.to_str(), run.out.to_str(), run.bounds.agents),
+            (Some("."), Some("vespiary-report"), 1_000)
+        );
         assert_eq!(run.permissions.allow, ["write:out".parse().unwrap()]);
     }
 

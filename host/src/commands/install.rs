@@ -2,7 +2,8 @@
 
 use super::print_out;
 use crate::approve;
-use crate::cli::{Cli, InstallArgs};
+use crate::cli::Cli;
+use crate::cli::mcp::InstallArgs;
 use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::mcp::install::{App, Entry, Reach};

@@ -1,7 +1,7 @@
 //! `vespiary mcp`: the tools, workflows and runs of a project, served to an assistant over MCP, on standard input and output or on
 //! HTTP. Standard output belongs to the protocol: nothing else is ever written there.
 
-use crate::cli::{HttpArgs, ServeArgs};
+use crate::cli::mcp::{HttpArgs, ServeArgs};
 use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::mcp::bearer::{Guard, Team};
@@ -33,12 +33,12 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let home = Home::locate()?;
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
     let shelf = wiring::shelf(&args.permissions, &rules)?.with_servers(&root)?;
-    let model = match &args.provider {
+    let model = match &args.bounds.provider {
         Some(provider) => Some(models::default_model(&*ProviderSpec::open(provider)?)?),
         None => None,
     };
     let read = ".".parse().map(Capability::Read).ok();
-    let defaults = read.into_iter().chain([Capability::Tool(ToolPattern::Any), Capability::Spawn(args.agents)]);
+    let defaults = read.into_iter().chain([Capability::Tool(ToolPattern::Any), Capability::Spawn(args.bounds.agents)]);
     let asked = model.as_ref().and_then(|model| format!("model:{}/*", model.provider()).parse().ok());
     let grant = wiring::grant(&args.permissions, defaults.chain(asked));
     let ask_time_max = rules.ask_time_max;
@@ -47,11 +47,7 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let launch = Launch {
         policy: policy.map(Path::to_owned),
         permissions: args.permissions.clone(),
-        provider: args.provider.clone(),
-        agents: args.agents,
-        tokens: args.tokens,
-        usd_micros: args.usd,
-        time: args.time,
+        bounds: args.bounds.clone(),
         started: Default::default(),
     };
     let ledger = Arc::clone(&host.ledger);

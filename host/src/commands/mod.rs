@@ -22,7 +22,8 @@ mod started;
 mod told;
 mod workflows;
 
-use crate::cli::{AuditCommand, Cli, Command, McpCommand, Output, PluginCommand, PolicyCommand, RunsCommand};
+use crate::cli::mcp::McpCommand;
+use crate::cli::{AuditCommand, Cli, Command, Output, PluginCommand, PolicyCommand, RunsCommand};
 use crate::decide::Wanted;
 use crate::exit::{Exit, Trouble};
 use crate::terminal::{self, Style, plain};

@@ -4,7 +4,7 @@
 
 use super::started::{Onward, Started};
 use super::{run, runs};
-use crate::cli::{InDoubt, Permissions, ResumeArgs, RunArgs};
+use crate::cli::{Bounds, InDoubt, Permissions, ResumeArgs, RunArgs};
 use crate::disk;
 use crate::exit::{Exit, Trouble};
 use crate::models::ProviderSpec;
@@ -54,11 +54,14 @@ pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<Ru
         out: args.out.clone().unwrap_or(started.out),
         args: None,
         arg: Vec::new(),
-        provider,
-        tokens: args.tokens.or(started.tokens),
-        usd: args.usd.or(started.usd_micros),
+        bounds: Bounds {
+            provider,
+            tokens: args.tokens.or(started.tokens),
+            usd: args.usd.or(started.usd_micros),
+            time: args.time.or(started.time_ms.map(Duration::from_millis)),
+            agents: started.agents,
+        },
         ask_above: None,
-        time: args.time.or(started.time_ms.map(Duration::from_millis)),
         permissions: Permissions {
             allow,
             deny: started.deny,
@@ -66,7 +69,6 @@ pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<Ru
             only: started.only,
             plugin: started.plugins,
         },
-        agents: started.agents,
         at_once: started.at_once,
         output: args.output,
         quiet: args.quiet,

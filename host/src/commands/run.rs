@@ -121,14 +121,14 @@ pub(super) fn run(
     for fault in &shelf.servers().faults {
         eprintln!("vespiary: {fault}");
     }
-    let provider = args.provider.as_ref().map(ProviderSpec::open).transpose()?;
+    let provider = args.bounds.provider.as_ref().map(ProviderSpec::open).transpose()?;
     let model = provider.as_deref().map(models::default_model).transpose()?;
     if provider.is_some() {
         shelf = shelf.with_models()?;
     }
     let engine = shelf.engine()?.plugin.name.clone();
     let read = ".".parse().map(Capability::Read).ok();
-    let defaults = read.into_iter().chain([Capability::Tool(ToolPattern::Any), Capability::Spawn(args.agents)]);
+    let defaults = read.into_iter().chain([Capability::Tool(ToolPattern::Any), Capability::Spawn(args.bounds.agents)]);
     // Whoever names a provider lets the run ask its models.
     let asked = model.as_ref().and_then(|model| format!("model:{}/*", model.provider()).parse().ok());
     let defaults = defaults.chain(asked);
@@ -169,12 +169,12 @@ pub(super) fn run(
     // What the parts before have cost is part of what all may.
     let left = |most: Option<u64>, spent: u64| most.map(|most| most.saturating_sub(spent));
     let spending = Ceiling {
-        tokens_max: left(args.tokens, host.spent.tokens),
-        usd_micros_max: left(args.usd, host.spent.usd_micros),
+        tokens_max: left(args.bounds.tokens, host.spent.tokens),
+        usd_micros_max: left(args.bounds.usd, host.spent.usd_micros),
         ..Ceiling::default()
     };
     let run = RunLimits::default().run.under(&spending);
-    let limits = RunLimits { agents_max: args.agents.into(), run, ..RunLimits::default() };
+    let limits = RunLimits { agents_max: args.bounds.agents.into(), run, ..RunLimits::default() };
     let who = host.dispatcher.start(id.clone(), root.clone(), grant, limits);
     let live = Arc::new(Live::begin(&home, &id)?);
     let place = gates::Place { home: &home, run: &id, root: &root, grant: who.grant() };
@@ -190,9 +190,9 @@ pub(super) fn run(
         gatekeeper: Some(Arc::new(gatekeeper)),
         worktrees: host.sandbox.worktrees(),
         model,
-        budget_tokens: args.tokens,
+        budget_tokens: args.bounds.tokens,
         spent_before: host.spent.tokens,
-        time_max: args.time,
+        time_max: args.bounds.time,
         planning: plan,
     };
     if script.by_name && display.is_some() {
@@ -319,8 +319,8 @@ fn foretell(last: &LastTime, args: &RunArgs) {
         let (agents, took) = (count(agents, "agent"), duration(duration_ms * 1_000));
         eprintln!("the last time it took {agents}, {tokens}, {usd} and {took}");
     }
-    let over =
-        args.tokens.is_some_and(|most| most < spent.tokens) || args.usd.is_some_and(|most| most < spent.usd_micros);
+    let over = args.bounds.tokens.is_some_and(|most| most < spent.tokens)
+        || args.bounds.usd.is_some_and(|most| most < spent.usd_micros);
     if over {
         eprintln!(
             "vespiary: the last time it cost {tokens} and {usd}, more than this run may; it will likely end out of budget, and can \

@@ -7,7 +7,8 @@
 
 use super::call::{defaults, recorded};
 use super::{print_json, print_out, table};
-use crate::cli::{Output, TrustArgs};
+use crate::cli::Output;
+use crate::cli::mcp::TrustArgs;
 use crate::exit::{Exit, Trouble};
 use crate::live::Live;
 use crate::paths::Home;

@@ -68,12 +68,12 @@ impl Started {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let given = &args.permissions;
         Self {
-            agents: args.agents,
+            agents: args.bounds.agents,
             at_once: args.at_once,
-            time_ms: args.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            tokens: args.tokens,
-            usd_micros: args.usd,
-            provider: args.provider.as_ref().map(|provider| provider.absolute().to_string()),
+            time_ms: args.bounds.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            tokens: args.bounds.tokens,
+            usd_micros: args.bounds.usd,
+            provider: args.bounds.provider.as_ref().map(|provider| provider.absolute().to_string()),
             allow: given.allow.clone(),
             deny: given.deny.clone(),
             ask: given.ask.clone(),

@@ -12,6 +12,7 @@ use crate::mcp::offers::{Offer, PAGE};
 use crate::mcp::own::{self, Own};
 use crate::mcp::results::{done, failed, failed_in_words, in_words, result};
 use crate::mcp::shown;
+use crate::mcp::told;
 use crate::mcp::visit::{Client, Stay, Visit};
 use crate::mcp::voice::{self, Ask, Far};
 use crate::terminal::clipped;
@@ -350,7 +351,7 @@ impl ServerHandler for Door {
         let mut all: Vec<Tool> = Vec::new();
         if let Some(offers) = gathered.get() {
             all.extend(offers.iter().map(|offer| offer.tool.clone()));
-            all.extend(own::tools(&self.nest, offers));
+            all.extend(told::tools(&self.nest, offers));
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let (tools, next) = page(all, |tool| tool.name.to_string(), request)?;

@@ -1,11 +1,10 @@
 //! Starts runs for clients. Each is a process of its own that outlives the server and the assistant, exactly as `vespiary run
 //! --detach` starts one; what it may do is what the person gave to the server, or less where the client says so.
 
-use crate::cli::Permissions;
+use crate::cli::{Bounds, Permissions};
 use crate::detach::{self, Detached};
 use crate::exit::{Exit, Trouble};
 use crate::live;
-use crate::models::ProviderSpec;
 use crate::paths::Home;
 use crate::terminal::plain;
 use crate::wiring;
@@ -28,16 +27,8 @@ pub struct Launch {
     pub policy: Option<PathBuf>,
     /// `--deny`, `--ask` and `--plugin`.
     pub permissions: Permissions,
-    /// `--provider`.
-    pub provider: Option<ProviderSpec>,
-    /// The most agents.
-    pub agents: u32,
-    /// The most tokens.
-    pub tokens: Option<u64>,
-    /// The most millionths of a dollar.
-    pub usd_micros: Option<u64>,
-    /// The longest a run may start something new.
-    pub time: Option<Duration>,
+    /// Who answers for models, and how much each run may use.
+    pub bounds: Bounds,
     /// Those under way.
     pub started: Mutex<Vec<Counted>>,
 }
@@ -132,19 +123,19 @@ impl Launch {
                 std::path::absolute(plugin).unwrap_or_else(|_| plugin.clone()).into(),
             ]);
         }
-        if let Some(provider) = &self.provider {
+        if let Some(provider) = &self.bounds.provider {
             args.extend(["--provider".to_owned(), provider.absolute().to_string()].map(OsString::from));
         }
-        let agents = order.agents.map_or(self.agents, |most| most.min(self.agents)).max(1);
+        let agents = order.agents.map_or(self.bounds.agents, |most| most.clamp(1, self.bounds.agents));
         args.extend(["--agents".to_owned(), agents.to_string()].map(OsString::from));
-        if let Some(tokens) = least(self.tokens, order.tokens) {
+        if let Some(tokens) = least(self.bounds.tokens, order.tokens) {
             args.extend(["--tokens".to_owned(), tokens.to_string()].map(OsString::from));
         }
-        if let Some(usd) = least(self.usd_micros, order.usd_micros) {
+        if let Some(usd) = least(self.bounds.usd, order.usd_micros) {
             let dollars = format!("{}.{:06}", usd / 1_000_000, usd % 1_000_000);
             args.extend(["--usd".to_owned(), dollars].map(OsString::from));
         }
-        if let Some(time) = least(self.time, order.time) {
+        if let Some(time) = least(self.bounds.time, order.time) {
             args.extend(["--time".to_owned(), format!("{}ms", time.as_millis())].map(OsString::from));
         }
         under_way(home, id, args)
@@ -228,11 +219,7 @@ mod tests {
         let launch = Launch {
             policy: None,
             permissions: Permissions::default(),
-            provider: None,
-            agents: 1,
-            tokens: None,
-            usd_micros: None,
-            time: None,
+            bounds: Bounds { provider: None, tokens: None, usd: None, time: None, agents: 1 },
             started: Mutex::default(),
         };
         let id = |n: usize| -> RunId { format!("r-{n}").parse().unwrap() };
