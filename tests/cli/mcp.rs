@@ -11,7 +11,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-/// The revisions that are spoken: with a handshake, and without one.
+/// Revisions that are spoken: the oldest, later ones with a handshake, and the one without.
+const OLDEST: &str = "2024-11-05";
 const OLD: &str = "2025-06-18";
 const RECENT: &str = "2025-11-25";
 const NEW: &str = "2026-07-28";

@@ -6,7 +6,7 @@ use super::*;
 fn every_revision_lists_and_calls_what_was_granted_and_nothing_else() {
     let place = Place::new();
     place.file("a.txt", "one\ntwo\n");
-    for revision in [OLD, RECENT, NEW] {
+    for revision in [OLDEST, OLD, RECENT, NEW] {
         let mut client = Client::connect(&place, revision, false, &[]);
         let tools = client.tools();
         let named = |name: &str| tools.iter().find(|tool| tool["name"] == name);
