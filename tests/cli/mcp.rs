@@ -215,6 +215,14 @@ fn events(place: &Place, run: &str, kind: &str) -> Vec<Value> {
     events.filter_map(|event| event.get(kind).cloned()).collect()
 }
 
+/// Wait until `many` events of that kind are on disk. What only reads is written there a little after it happens.
+fn until_recorded(place: &Place, run: &str, kind: &str, many: usize) {
+    let begun = std::time::Instant::now();
+    while place.vespiary(&["runs", "show", run]).code != Some(0) || events(place, run, kind).len() < many {
+        assert!(begun.elapsed() < PATIENCE, "{many} of {kind} are not in the record of {run}");
+    }
+}
+
 /// The run that a call belongs to.
 fn run_of(result: &Value) -> String {
     result["_meta"]["vespiary/run"].as_str().unwrap().to_owned()

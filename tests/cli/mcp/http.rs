@@ -232,9 +232,7 @@ fn sessions_are_limited_and_end_when_they_are_deleted() {
             .header("mcp-session-id", &sessions[0]);
         assert!(delete.send().await.unwrap().status().is_success());
         session(&http, &server).await;
-        while events(&place, &run, "run-ended").is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        until_recorded(&place, &run, "run-ended", 1);
     });
     server.stop();
 }

@@ -158,7 +158,7 @@ fn hanging_up_ends_what_runs_and_the_record_says_so() {
     let mut client = Client::connect(&place, RECENT, false, &["--plugin", &hostile(&place)]);
     let run = run_of(&client.call("echo_echo", json!({ "text": "x" })));
     client.ask("tools/call", json!({ "name": "hostile_endless_loop", "arguments": {} }));
-    while events(&place, &run, "call-intended").len() < 2 {}
+    until_recorded(&place, &run, "call-intended", 2);
     client.leave();
     let ended = events(&place, &run, "call-ended");
     assert_eq!(ended.len(), 2);
@@ -171,7 +171,7 @@ fn runs_stop_ends_the_calls_of_a_client() {
     let mut client = Client::connect(&place, RECENT, false, &["--plugin", &hostile(&place)]);
     let run = run_of(&client.call("echo_echo", json!({ "text": "x" })));
     let spinning = client.ask("tools/call", json!({ "name": "hostile_endless_loop", "arguments": {} }));
-    while events(&place, &run, "call-intended").len() < 2 {}
+    until_recorded(&place, &run, "call-intended", 2);
     place.vespiary(&["runs", "stop", &run]).exits(0);
     let answer = client.answer(spinning);
     assert_eq!(answer["result"]["_meta"]["vespiary/cause"], "cancelled", "{answer}");
