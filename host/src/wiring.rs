@@ -260,6 +260,9 @@ fn under(at: Capacity, limits: &HostLimits) -> Capacity {
     }
 }
 
+/// How far the threads of a server's cells stand behind those that answer, as `nice` counts it: a third of a processor that both want.
+const BEHIND: i32 = 5;
+
 /// Scripts alive at once: a run's own and four that it calls, which mostly wait.
 const SCRIPTS: usize = 5;
 
@@ -297,21 +300,32 @@ pub fn capacity_of_server() -> Capacity {
 
 /// A runtime for cells, which compute and read files on its threads.
 pub fn runtime() -> Result<Runtime, Trouble> {
-    runtime_of(cores(), "cells")
+    built(&mut threads(cores(), "cells"))
 }
 
-/// The same for a server: with more threads than processors, so that it is the system that shares them out between calls.
+/// The same for a server: with more threads than processors, so that it is the system that shares them out between calls, and a little
+/// behind those that hear clients and answer them.
 pub fn runtime_of_server() -> Result<Runtime, Trouble> {
-    runtime_of((cores() * 4).clamp(8, 128), "cells")
+    let behind = || {
+        // Where it cannot be, an answer is a little later.
+        let _ = rustix::process::nice(BEHIND);
+    };
+    built(threads((cores() * 4).clamp(8, 128), "cells").on_thread_start(behind))
 }
 
 /// A runtime for what only waits, apart from cells, none of which can then keep it from its turn.
 pub fn runtime_for_waiting() -> Result<Runtime, Trouble> {
-    runtime_of(2, "waiting")
+    built(&mut threads(2, "waiting"))
 }
 
-fn runtime_of(threads: usize, name: &str) -> Result<Runtime, Trouble> {
-    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build().map_err(|error| {
+fn threads(how_many: usize, name: &str) -> Builder {
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(how_many).thread_name(name).enable_all();
+    threads
+}
+
+fn built(threads: &mut Builder) -> Result<Runtime, Trouble> {
+    threads.build().map_err(|error| {
         Trouble::failed("threads cannot be started", error, "allow this user more threads (ulimit -u)")
     })
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use vespiary_kernel::call::{Ending, Failure};
 
 attack!(endless_loop, json!({}), READ, |_rig, f| limit(&f, "cpu-time-ms"));
+attack!(quick_then_slow, json!({ "now": true }), READ, |_rig, f| limit(&f, "cpu-time-ms"));
 attack!(endless_sleep, json!({}), READ, |_rig, f| limit(&f, "wall-time-ms"));
 attack!(memory_growth, json!({}), READ, |_rig, f| limit(&f, "memory-bytes"));
 attack!(deep_recursion, json!({}), READ, |_rig, f| {

@@ -7,7 +7,7 @@ use crate::exit::Trouble;
 use crate::live;
 use crate::mcp::account::{Account, State};
 use crate::mcp::form::{answer, can_ask, form};
-use crate::mcp::nest::{Nest, Parked, Pending};
+use crate::mcp::nest::{Nest, Parked, Pending, Work};
 use crate::mcp::offers::{Offer, PAGE};
 use crate::mcp::own::{self, Own};
 use crate::mcp::results::{done, failed, failed_in_words, in_words, result};
@@ -89,7 +89,7 @@ impl Door {
     ) -> Result<Begun, ErrorData> {
         if let Some(offer) = self.nest.offers().await.get().and_then(|offers| offers.find(name)) {
             let begun = self.stay(context).map(|stay| call(&self.nest, Arc::clone(offer), stay, arguments));
-            return Ok(begun.map_or_else(|trouble| Begun::Done(failed(&trouble)), Begun::Pending));
+            return Ok(begun.unwrap_or_else(|trouble| Begun::Done(failed(&trouble))));
         }
         let own = match Own::read(name, arguments) {
             None => return Err(ErrorData::invalid_params(format!("there is no tool {:?}", clipped(name, 80)), None)),
@@ -464,9 +464,11 @@ impl ServerHandler for Door {
 }
 
 /// Call a plugin's tool in the client's own run.
-fn call(nest: &Arc<Nest>, offer: Arc<Offer>, stay: Arc<Stay>, arguments: JsonObject) -> Pending {
+fn call(nest: &Arc<Nest>, offer: Arc<Offer>, stay: Arc<Stay>, arguments: JsonObject) -> Begun {
     let (voice, ear) = voice::voice();
     let dispatcher = Arc::clone(&nest.host().dispatcher);
+    let quickness = Arc::clone(&offer.quickness);
+    let stays = quickness.may_stay();
     let work = async move {
         let arguments = match &offer.of_server {
             None => Json::of(&arguments),
@@ -486,9 +488,16 @@ fn call(nest: &Arc<Nest>, offer: Arc<Offer>, stay: Arc<Stay>, arguments: JsonObj
                 }
             }
         };
+        if !stays {
+            offer.quickness.took_elsewhere(Duration::from_micros(outcome.usage.cpu_us));
+        }
         result(&offer, stay.who().run().id(), outcome)
     };
-    Pending { work: nest.compute(work), ear }
+    let begun = if stays { nest.compute_here(work, &quickness) } else { nest.compute(work) };
+    match begun {
+        Work::Done(result) => Begun::Done(result),
+        Work::UnderWay(work) => Begun::Pending(Pending { work, ear }),
+    }
 }
 
 /// One page of a list that is in the order of `key`, and the cursor of the next. A cursor is the key of the last one sent.

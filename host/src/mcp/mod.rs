@@ -18,6 +18,7 @@ pub mod launch;
 pub mod nest;
 pub mod offers;
 pub mod own;
+pub mod quick;
 mod results;
 pub mod shown;
 pub mod streams;

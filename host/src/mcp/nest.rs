@@ -6,14 +6,18 @@ use crate::exit::Trouble;
 use crate::mcp::launch::Launch;
 use crate::mcp::offers::Offers;
 use crate::mcp::own;
+use crate::mcp::quick::Quickness;
 use crate::mcp::visit::{Client, Visit};
 use crate::mcp::voice::{Ask, Ear};
 use crate::paths::Home;
 use crate::wiring::Host;
 use rmcp::model::CallToolResult;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
@@ -68,6 +72,15 @@ impl std::fmt::Debug for Nest {
     }
 }
 
+/// What became of work that was begun.
+#[derive(Debug)]
+pub enum Work {
+    /// It is over.
+    Done(CallToolResult),
+    /// It goes on by itself. Dropping it ends the cell.
+    UnderWay(AbortOnDropHandle<CallToolResult>),
+}
+
 /// Work that is under way for a client.
 #[derive(Debug)]
 pub struct Pending {
@@ -86,6 +99,13 @@ pub struct Parked {
     pub ask: Ask,
     /// What the client had called; only the same call goes on with it.
     pub call: Digest,
+}
+
+/// The time that this thread has spent on a processor.
+fn time_on_processor() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
 }
 
 fn complain(text: String) {
@@ -135,11 +155,32 @@ impl Nest {
     }
 
     /// Do `work` where cells compute.
-    pub fn compute(
+    pub fn compute(&self, work: impl Future<Output = CallToolResult> + Send + 'static) -> Work {
+        Work::UnderWay(AbortOnDropHandle::new(self.made_of.cells.spawn(work)))
+    }
+
+    /// Do the first stretch of `work`, which an epoch ends, on this very thread; what is not done by then goes to where cells compute.
+    pub fn compute_here(
         &self,
         work: impl Future<Output = CallToolResult> + Send + 'static,
-    ) -> AbortOnDropHandle<CallToolResult> {
-        AbortOnDropHandle::new(self.made_of.cells.spawn(work))
+        quickness: &Quickness,
+    ) -> Work {
+        let mut work = Box::pin(work);
+        let before = time_on_processor();
+        let first = {
+            // What waits, waits there, and is not stopped with this runtime.
+            let _there = self.made_of.cells.enter();
+            // Whoever goes on with it polls it anew, so that it matters to nobody whether it was woken in between.
+            let poll = || work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            catch_unwind(AssertUnwindSafe(poll))
+        };
+        quickness.took_here(time_on_processor().saturating_sub(before));
+        match first {
+            Ok(Poll::Ready(done)) => Work::Done(done),
+            Ok(Poll::Pending) => self.compute(work),
+            // It is told in the same way as where it happens elsewhere.
+            Err(panic) => self.compute(async { resume_unwind(panic) }),
+        }
     }
 
     /// The record, for reading.

@@ -2,6 +2,7 @@
 //! takes. What a plugin says of itself is passed on as it was checked; a hint permits nothing.
 
 use crate::catalog::Shelf;
+use crate::mcp::quick::Quickness;
 use crate::servers::PinnedTool;
 use crate::terminal::clipped;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
@@ -42,6 +43,8 @@ pub struct Offer {
     pub wraps: bool,
     /// Whether a call could be allowed. Others are not listed; one that is made all the same is denied and recorded like any.
     pub granted: bool,
+    /// How quick its calls are.
+    pub quickness: Arc<Quickness>,
 }
 
 /// All of them, by the client's name.
@@ -137,7 +140,8 @@ fn of_server(shelf: &Shelf, policy: &Policy, grant: &Grant, pinned: &PinnedTool<
     let extra = needs_of_call(&plugin, &arguments, grant).map_err(|failure| failure.to_string())?;
     let granted =
         !matches!(policy.judge(Case { tool: &call, grant, plugin: &plugin, extra: &extra }), Verdict::Deny(_));
-    Ok(Offer { tool, call, of_server: Some(pinned.name.to_owned()), wraps: false, granted })
+    let quickness = Arc::new(Quickness::new(false));
+    Ok(Offer { tool, call, of_server: Some(pinned.name.to_owned()), wraps: false, granted, quickness })
 }
 
 /// The host's own tool, where any program was granted.
@@ -172,7 +176,8 @@ fn offer(plugin: &Plugin, described: ToolDescription, granted: bool) -> Offer {
         .with_title(title)
         .with_annotations(annotations)
         .with_raw_output_schema(Arc::new(output));
-    Offer { tool, call, of_server: None, wraps, granted }
+    let quickness = Arc::new(Quickness::new(plugin.kind == Kind::Tools && needs.is_empty()));
+    Offer { tool, call, of_server: None, wraps, granted, quickness }
 }
 
 /// `files.read_lines` for people: `Files: read lines`.
@@ -259,7 +264,8 @@ mod tests {
             let call: ToolName = call.parse().unwrap();
             let name = format!("{}_{}", call.plugin(), call.local());
             let tool = Tool::new(name, "d", JsonObject::new());
-            offers.put(Offer { tool, call, of_server: None, wraps: false, granted: true }, &["run_status"]);
+            let quickness = Arc::new(Quickness::new(false));
+            offers.put(Offer { tool, call, of_server: None, wraps: false, granted: true, quickness }, &["run_status"]);
         };
         for call in ["a_b.c", "a.b_c", "run.status"] {
             put(&mut offers, call);

@@ -6,7 +6,9 @@ use crate::live::Live;
 use crate::mcp::nest::Nest;
 use crate::terminal::clipped;
 use crate::wiring;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vespiary_fleet::stop::Urgency;
 use vespiary_kernel::event::{Event, RunStatus};
@@ -17,6 +19,10 @@ use vespiary_ledger::ledger::Ledger;
 
 /// Calls after which a client's record is ended and another begun: a record is read whole.
 const CALLS_MAX: u64 = 100_000;
+
+/// How long it is not looked again whether a client's run is to stop, milliseconds. Opening a file that is not there costs a call a tenth of its
+/// time.
+const GLANCE_MS: u64 = 100;
 
 /// Who the client says it is. Its own words, for people who read the record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,6 +49,9 @@ pub struct Stay {
     ledger: Arc<Ledger>,
     stopped: CancellationToken,
     live: Live,
+    began: Instant,
+    /// When it was last looked whether a person has asked for a stop, milliseconds after the beginning.
+    looked_ms: AtomicU64,
 }
 
 impl Visit {
@@ -91,7 +100,8 @@ impl Stay {
         };
         let ledger = Arc::clone(&nest.host().ledger);
         ledger.append(&id, started)?;
-        Ok(Self { who, ledger, stopped: CancellationToken::new(), live })
+        let (began, looked_ms) = (Instant::now(), AtomicU64::new(0));
+        Ok(Self { who, ledger, stopped: CancellationToken::new(), live, began, looked_ms })
     }
 
     /// The client as the dispatcher knows it.
@@ -104,8 +114,13 @@ impl Stay {
         &self.stopped
     }
 
-    /// Look whether a person has asked for a stop.
+    /// Look whether a person has asked for a stop, unless somebody has just looked.
     pub fn glance(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.looked_ms.load(Ordering::Relaxed);
+        if now.saturating_sub(last) < GLANCE_MS || self.looked_ms.swap(now, Ordering::Relaxed) != last {
+            return;
+        }
         if self.live.asked() != Urgency::None {
             self.stopped.cancel();
         }

@@ -153,6 +153,36 @@ fn a_cancelled_call_ends_its_cell_and_a_spinning_one_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_tool_that_was_quick_and_then_spins_keeps_nobody_waiting_either() {
+    let place = Place::new();
+    let mut client = Client::connect(&place, RECENT, false, &["--plugin", &hostile(&place)]);
+    client.tools();
+    let mut spinning = Vec::new();
+    let mut run = String::new();
+    for round in 0..3 {
+        // It has been quick for long enough to be called where clients are heard.
+        for _ in 0..5 {
+            client.gives("hostile_quick_then_slow", json!({ "now": false }));
+        }
+        spinning
+            .push(client.ask("tools/call", json!({ "name": "hostile_quick_then_slow", "arguments": { "now": true } })));
+        for _ in 0..10 {
+            let text = format!("round {round}");
+            let result = client.call("echo_echo", json!({ "text": text }));
+            assert_eq!(result["structuredContent"]["text"], text);
+            run = run_of(&result);
+        }
+    }
+    for id in &spinning {
+        client.send(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } }));
+    }
+    client.gives("echo_echo", json!({ "text": "after" }));
+    client.leave();
+    let cancelled = |event: &&Value| event["failure"]["cause"] == "cancelled";
+    assert_eq!(events(&place, &run, "call-ended").iter().filter(cancelled).count(), spinning.len());
+}
+
+#[test]
 fn hanging_up_ends_what_runs_and_the_record_says_so() {
     let place = Place::new();
     let mut client = Client::connect(&place, RECENT, false, &["--plugin", &hostile(&place)]);

@@ -28,6 +28,7 @@ attacks!(
     standard_input,
     endless_loop,
     endless_sleep,
+    quick_then_slow,
     memory_growth,
     deep_recursion,
     huge_result,
