@@ -26,6 +26,7 @@ const SHARD_BYTES = 4 * 1024 * 1024 // how much they hold together
 const FILE_BYTES_MAX = 32 * 1024 * 1024 // larger files are listed as not examined
 const LOCK_FILE =
   /^(Cargo\.lock|package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|(.*[-_.])?requirements.*\.txt|(poetry|uv|pdm|Pipfile)\.lock|go\.(sum|mod))$/
+const LOCK_ENDINGS = new Set(['lock', 'json', 'yaml', 'txt', 'sum', 'mod'])
 
 const skipped = [] // { path, reason }: whatever nobody examined ends up here, and in the report
 
@@ -37,12 +38,12 @@ phase('list')
 async function list(path) {
   let whole = null
   try {
-    whole = await tool('files.list', { path, recursive: true, hidden: true, ignore })
+    whole = await tool('files.list', { path, recursive: true, hidden: true, ignore, exclude })
   } catch (error) {
     if (error.code !== 'limit') throw error
   }
   if (whole && !whole.truncated) return whole
-  const level = await tool('files.list', { path, hidden: true, ignore })
+  const level = await tool('files.list', { path, hidden: true, ignore, exclude })
   const below = level.entries.filter((entry) => entry.kind === 'dir' && baseName(entry.path) !== '.git')
   // parallel() runs functions side by side and waits for all of them. One that throws gives null.
   const parts = await parallel(below.map((dir) => () => list(dir.path)))
@@ -59,17 +60,17 @@ skipped.push(...tree.skipped)
 
 const files = []
 for (const { path, kind, size = 0 } of tree.entries) {
-  if (isLeftOut(path)) continue
-  if (kind === 'symlink') skipped.push({ path, reason: 'a symbolic link; it is not followed' })
+  if (kind === 'file') {
+    if (size > FILE_BYTES_MAX) skipped.push({ path, reason: `larger than ${FILE_BYTES_MAX >> 20} MiB` })
+    else if (size > 0) files.push({ path, size })
+  } else if (kind === 'symlink') skipped.push({ path, reason: 'a symbolic link; it is not followed' })
   else if (kind === 'other') skipped.push({ path, reason: 'a pipe, socket or device' })
-  else if (kind === 'file' && size > FILE_BYTES_MAX) skipped.push({ path, reason: `larger than ${FILE_BYTES_MAX >> 20} MiB` })
-  else if (kind === 'file' && size > 0) files.push({ path, size })
 }
 const bytes = files.reduce((sum, file) => sum + file.size, 0)
 
 // At most half of the agents scan; the others are kept for the second look.
 const shards = shard(files, Math.max(SHARD_FILES, Math.ceil(files.length / (agents / 2))))
-const locks = chunks(files.filter((file) => LOCK_FILE.test(baseName(file.path))), 8)
+const locks = chunks(files.filter(isLockFile), 8)
 log(`${files.length} files, ${(bytes / 1e6).toFixed(1)} MB: ${shards.length} shards, ${locks.flat().length} lock files`)
 
 // ------------------------------------------------------------------------------------------------------------- scan
@@ -147,9 +148,9 @@ function baseName(path) {
   return path.slice(path.lastIndexOf('/') + 1)
 }
 
-// Whether one of a path's names is left out.
-function isLeftOut(path) {
-  return exclude.some((name) => `/${path}/`.includes(`/${name}/`))
+// Only names that end like one are held against the pattern: a script is interpreted, and there may be many files.
+function isLockFile({ path }) {
+  return LOCK_ENDINGS.has(path.slice(path.lastIndexOf('.') + 1)) && LOCK_FILE.test(baseName(path))
 }
 
 // Neighbours stay together, so that an agent sees one corner of the tree.

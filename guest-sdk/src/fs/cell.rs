@@ -257,6 +257,20 @@ pub(super) fn list(path: &str) -> io::Result<(Vec<(String, FileType)>, usize)> {
     Ok((entries, listing.unnamed as usize))
 }
 
+/// How long regular files are. Links in their place are not followed.
+#[cfg(feature = "walk")]
+pub(super) fn lengths(paths: &[String]) -> Vec<io::Result<u64>> {
+    let mut lengths = Vec::with_capacity(paths.len());
+    while lengths.len() < paths.len() {
+        let answers = tree::lengths(&paths[lengths.len()..]);
+        if answers.is_empty() {
+            lengths.push(Err(io::Error::other("the host gave no answer")));
+        }
+        lengths.extend(answers.into_iter().map(|answer| answer.map_err(|code| named(&code))));
+    }
+    lengths
+}
+
 /// The contents of files, each with whether it is whole. Links in their place are not followed.
 pub(super) fn read_many(paths: &[String], limit: u64) -> Vec<io::Result<(Vec<u8>, bool)>> {
     let mut contents = Vec::with_capacity(paths.len());

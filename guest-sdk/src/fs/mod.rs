@@ -139,6 +139,15 @@ pub fn read_many(paths: &[String], limit: u64) -> Vec<io::Result<(Vec<u8>, Size)
     contents.map(|(read, path)| read.map(|(bytes, whole)| (bytes, size(whole))).context("read", path)).collect()
 }
 
+/// Tells how long many regular files are, bytes. Much cheaper in a cell than as many calls of [`metadata`], and quickest where neighbours
+/// follow each other. Answers are in the order of `paths`; what is no file any more, or cannot be looked at, is an error among them. A
+/// symbolic link as the last name of a path is not followed.
+#[cfg(feature = "walk")]
+pub fn lengths(paths: &[String]) -> Vec<io::Result<u64>> {
+    let lengths = backend::lengths(paths).into_iter().zip(paths);
+    lengths.map(|(length, path)| length.context("look at", path)).collect()
+}
+
 /// The entries of a directory, in no particular order, and how many more have names that are not UTF-8.
 #[cfg(feature = "walk")]
 pub(crate) fn list(path: &str) -> io::Result<(Vec<(String, FileType)>, usize)> {

@@ -167,6 +167,21 @@ pub(super) fn list(path: &str) -> io::Result<(Vec<(String, FileType)>, usize)> {
     Ok((entries, unnamed))
 }
 
+/// How long regular files are.
+#[cfg(feature = "walk")]
+pub(super) fn lengths(paths: &[String]) -> Vec<io::Result<u64>> {
+    let length = |path: &String| {
+        let at = super::path::locate(Path::new(path))?;
+        let metadata = at.base.stat_at(&at.inner, Links::Keep)?;
+        match metadata.file_type() {
+            FileType::File => Ok(metadata.len()),
+            FileType::Dir => Err(io::ErrorKind::IsADirectory.into()),
+            FileType::Symlink | FileType::Other => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    };
+    paths.iter().map(length).collect()
+}
+
 /// The contents of files, each with whether it is whole.
 pub(super) fn read_many(paths: &[String], limit: u64) -> Vec<io::Result<(Vec<u8>, bool)>> {
     let read = |path: &String| {

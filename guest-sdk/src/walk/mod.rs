@@ -72,6 +72,11 @@ impl Entry {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
+    /// Whether a listing named it, rather than the caller: then it is what `file_type` says and no link to that.
+    pub fn was_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Opens the file for reading; a symbolic link put in its place meanwhile is not followed.
     ///
     /// # Errors

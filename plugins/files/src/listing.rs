@@ -81,6 +81,9 @@ pub struct ListArgs {
     /// Leave out what `.gitignore` and `.ignore` name.
     #[serde(default = "yes")]
     pub ignore: bool,
+    /// Names of files and directories that are left out, with all that is below them.
+    #[serde(default)]
+    pub exclude: Vec<String>,
     /// Tell the size of each regular file.
     #[serde(default = "yes")]
     pub sizes: bool,
@@ -119,8 +122,8 @@ pub(crate) fn yes() -> bool {
     true
 }
 
-/// List a directory, or a whole tree with `recursive`. Ignored and hidden entries are left out unless asked for; links are
-/// listed and never followed; what cannot be looked at is in `skipped`.
+/// List a directory, or a whole tree with `recursive`. Ignored and hidden entries are left out unless asked for, and so is what
+/// `exclude` names; links are listed and never followed; what cannot be looked at is in `skipped`.
 #[tool]
 pub fn list(args: ListArgs) -> Result<Listing> {
     if args.depth == Some(0) {
@@ -128,7 +131,7 @@ pub fn list(args: ListArgs) -> Result<Listing> {
     }
     let depth_max = if args.recursive { args.depth } else { args.depth.or(Some(1)) };
     let options = Options { ignore: args.ignore, hidden: args.hidden, depth_max };
-    gather(walk(&args.path, options)?, args.sizes, args.limit, |_, _| true)
+    gather(walk(&args.path, options)?, &args.exclude, args.sizes, args.limit, |_, _| true)
 }
 
 /// Find files by patterns, ignore rules honoured. Gives regular files; links are not followed.
@@ -147,7 +150,9 @@ pub fn glob(args: GlobArgs) -> Result<Listing> {
         }
         steps => steps?,
     };
-    gather(steps, args.sizes, args.limit, |path, kind| kind == Kind::File && patterns.match_path(below(path, &start)))
+    gather(steps, &[], args.sizes, args.limit, |path, kind| {
+        kind == Kind::File && patterns.match_path(below(path, &start))
+    })
 }
 
 /// `path` as seen from `start`; both in plain form.
@@ -158,11 +163,19 @@ fn below<'a>(path: &'a str, start: &str) -> &'a str {
     }
 }
 
-fn gather(steps: Walk, sizes: bool, limit: Option<usize>, wanted: impl Fn(&str, Kind) -> bool) -> Result<Listing> {
+fn gather(
+    mut steps: Walk,
+    exclude: &[String],
+    sizes: bool,
+    limit: Option<usize>,
+    wanted: impl Fn(&str, Kind) -> bool,
+) -> Result<Listing> {
     let limit = limit.unwrap_or(LIMIT);
     let mut listing = Listing::default();
     let mut bytes = 0;
-    for step in steps {
+    // Files whose sizes are still to be asked for, by their places in the listing.
+    let mut unmeasured = Vec::new();
+    while let Some(step) = steps.next() {
         let entry = match step {
             Step::Skipped(skipped) => {
                 bytes += skipped.path.len() + skipped.reason.len() + ENTRY_BYTES;
@@ -172,6 +185,10 @@ fn gather(steps: Walk, sizes: bool, limit: Option<usize>, wanted: impl Fn(&str, 
             Step::Entry(entry) => entry,
         };
         let kind = Kind::from(entry.file_type);
+        if exclude.iter().any(|name| name == entry.name()) {
+            steps.prune();
+            continue;
+        }
         if !wanted(&entry.path, kind) {
             continue;
         }
@@ -180,6 +197,10 @@ fn gather(steps: Walk, sizes: bool, limit: Option<usize>, wanted: impl Fn(&str, 
             break;
         }
         let size = match kind {
+            Kind::File if sizes && entry.was_listed() => {
+                unmeasured.push(listing.entries.len());
+                None
+            }
             Kind::File if sizes => match entry.metadata() {
                 Ok(metadata) => Some(metadata.len()),
                 // Removed since its directory was read, so it is simply not there.
@@ -194,5 +215,33 @@ fn gather(steps: Walk, sizes: bool, limit: Option<usize>, wanted: impl Fn(&str, 
         bytes += entry.path.len() + ENTRY_BYTES;
         listing.entries.push(Entry { path: entry.path, kind, size });
     }
+    measure(&mut listing, &unmeasured);
     Ok(listing)
+}
+
+/// Ask for the sizes of these entries, all at once.
+fn measure(listing: &mut Listing, places: &[usize]) {
+    let paths: Vec<String> = places.iter().map(|place| std::mem::take(&mut listing.entries[*place].path)).collect();
+    let sizes = fs::lengths(&paths);
+    let mut gone = Vec::new();
+    for ((place, path), size) in places.iter().zip(paths).zip(sizes) {
+        let entry = &mut listing.entries[*place];
+        entry.path = path;
+        match size {
+            Ok(size) => entry.size = Some(size),
+            Err(error) => {
+                gone.push(*place);
+                // Removed since its directory was read, so it is simply not there.
+                if error.kind() != ErrorKind::NotFound {
+                    listing.skipped.push(Skipped { path: entry.path.clone(), reason: error.to_string() });
+                }
+            }
+        }
+    }
+    let (mut place, mut gone) = (0, gone.into_iter().peekable());
+    listing.entries.retain(|_| {
+        let stays = gone.next_if_eq(&place).is_none();
+        place += 1;
+        stays
+    });
 }

@@ -68,6 +68,20 @@ fn names_that_are_no_text_are_reported_and_end_nothing() {
 }
 
 #[test]
+fn what_is_excluded_is_left_out_with_all_that_is_below() {
+    let _dir =
+        tree(&[("a/x", b"1"), ("a/out/x", b""), ("out/deep/x", b""), ("b/out", b""), ("outer/x", b"22"), ("x", b"")]);
+    let found = list(from::<ListArgs>(r#"{"recursive":true,"exclude":["out","none"]}"#)).unwrap();
+    let shown: Vec<_> = found.entries.iter().map(|entry| (entry.path.as_str(), entry.size)).collect();
+    let dir = None;
+    let expected = [("a", dir), ("a/x", Some(1)), ("b", dir), ("outer", dir), ("outer/x", Some(2)), ("x", Some(0))];
+    assert_eq!(shown, expected);
+    assert!(found.skipped.is_empty());
+    let start = list(from::<ListArgs>(r#"{"path":"out","recursive":true,"exclude":["out"]}"#)).unwrap();
+    assert_eq!(start.entries.len(), 2, "what was asked for by name is listed");
+}
+
+#[test]
 fn patterns_match_names_anywhere_and_paths_from_the_start() {
     let _dir = tree(&[("Cargo.lock", b""), ("a/Cargo.lock", b""), ("a/b/x.rs", b""), ("x.rs", b"")]);
     let found =

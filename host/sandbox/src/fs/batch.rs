@@ -1,11 +1,11 @@
 //! `vespiary:plugin/tree`: many directories and files a call. Each path goes the way it would go through `wasi:filesystem`; only
 //! the crossings of the border are fewer.
 
-use super::backing::Kind;
+use super::backing::{Kind, Near};
 use super::code::code;
 use super::handle::{DirHandle, Files, Handle};
 use super::open::Wanted;
-use super::tree::Last;
+use super::tree::{Last, Tree};
 use crate::bindings::tree;
 use crate::cell::Cell;
 use rustix::io::Errno;
@@ -37,6 +37,18 @@ impl tree::Host for Cell {
         Ok(answers)
     }
 
+    fn lengths(&mut self, files: Vec<String>) -> wasmtime::Result<Vec<Result<u64, String>>> {
+        let mut answers = Vec::with_capacity(files.len().min(ANSWERS_MAX));
+        let mut near = None;
+        for path in files.iter().take(ANSWERS_MAX) {
+            answers.push(self.files.length(path, &mut near).map_err(|error| code(&error).name().to_owned()));
+            if self.walls.cpu_spent().is_some() {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+
     fn read(&mut self, files: Vec<String>, bytes_max: u64) -> wasmtime::Result<Vec<Result<tree::Content, String>>> {
         let mut answers = Vec::with_capacity(files.len().min(ANSWERS_MAX));
         let mut given = 0;
@@ -61,19 +73,30 @@ impl tree::Host for Cell {
 impl Files {
     fn listing(&mut self, path: &str) -> io::Result<tree::Listing> {
         let (root, inner) = self.place(path)?;
-        let wanted = Wanted { directory: true, ..Wanted::READ };
-        let Handle::Dir(dir) = self.open_at(&root, &inner, Last::Keep, wanted)? else {
-            return Err(Errno::NOTDIR.into());
-        };
         let mut unnamed = 0;
         let mut entries = Vec::new();
-        for entry in self.list(&dir)? {
+        for entry in self.list_at(&root, &inner)? {
             match entry.name.into_string() {
                 Ok(name) => entries.push(tree::Entry { name, kind: kind(entry.kind) }),
                 Err(_) => unnamed += 1,
             }
         }
         Ok(tree::Listing { entries, unnamed })
+    }
+
+    /// How long a regular file is. `near` belongs to the tree beside it, where another path was looked at just before.
+    fn length(&mut self, path: &str, near: &mut Option<(Arc<Tree>, Near)>) -> io::Result<u64> {
+        let (root, inner) = self.place(path)?;
+        let (_, near) = match near {
+            Some(last) if Arc::ptr_eq(&last.0, &root.tree) => last,
+            other => other.insert((Arc::clone(&root.tree), Near::default())),
+        };
+        let stat = self.stat_near(&root, &inner, Last::Keep, near)?;
+        match stat.kind {
+            Kind::File => Ok(stat.bytes),
+            Kind::Dir => Err(Errno::ISDIR.into()),
+            _ => Err(Errno::INVAL.into()),
+        }
     }
 
     /// Up to `bytes_max` bytes of a file, or nothing where they would be more than `room`.

@@ -1,7 +1,7 @@
 //! What can be done to a tree besides opening: each verb judges the canonical path, does one thing, and records what it saw
 //! and changed. Standard interface and batched interface both come here.
 
-use super::backing::{Entry, Kind, Stat, Times};
+use super::backing::{Entry, Kind, Near, Stat, Times};
 use super::handle::{DirHandle, FileHandle, Files};
 use super::plain::{stat_file, timestamps};
 use super::tree::{Last, Target, Tree, stays_inside};
@@ -19,10 +19,15 @@ const READ_BYTES_MIN: u64 = 512;
 impl Files {
     /// What is known of `path`.
     pub(crate) fn stat_at(&mut self, dir: &DirHandle, path: &str, last: Last) -> io::Result<Stat> {
+        self.stat_near(dir, path, last, &mut Near::default())
+    }
+
+    /// The same for one of many paths of one tree, best with neighbours one after the other.
+    pub(crate) fn stat_near(&mut self, dir: &DirHandle, path: &str, last: Last, near: &mut Near) -> io::Result<Stat> {
         let tree = &dir.tree;
         tree.at(&dir.path, path, last, &mut self.seen, |target, seen| {
             let sight = tree.look(&target.path)?;
-            let stat = seen.absent_if_missing(&tree.rules, &target.path, tree.backing.stat(&target.path))?;
+            let stat = seen.absent_if_missing(&tree.rules, &target.path, tree.backing.stat_near(&target.path, near))?;
             if stat.kind == Kind::Link && (last == Last::Follow || target.slash) {
                 return Err(Errno::LOOP.into());
             }
@@ -46,6 +51,30 @@ impl Files {
         let entries = self.seen.absent_if_missing(&tree.rules, path, shown_entries(tree, path))?;
         self.seen.listed(&tree.rules, path, &entries);
         Ok(entries)
+    }
+
+    /// The same of the directory at `path`, which is opened for nothing else.
+    pub(crate) fn list_at(&mut self, dir: &DirHandle, path: &str) -> io::Result<Vec<Entry>> {
+        let tree = &dir.tree;
+        tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
+            let sight = tree.look(&target.path)?;
+            match seen.absent_if_missing(&tree.rules, &target.path, shown_entries(tree, &target.path)) {
+                Ok(entries) => {
+                    seen.listed(&tree.rules, &target.path, &entries);
+                    Ok(entries)
+                }
+                Err(error) => {
+                    // That something else is there is what the cell gets to know, if it may.
+                    if error.raw_os_error() == Some(Errno::NOTDIR.raw_os_error())
+                        && let Ok(stat) = tree.backing.stat(&target.path)
+                    {
+                        shown(sight, stat.kind)?;
+                        seen.found(&tree.rules, &target.path, &stat);
+                    }
+                    Err(error)
+                }
+            }
+        })
     }
 
     pub(crate) fn make_dir(&mut self, dir: &DirHandle, path: &str) -> io::Result<()> {

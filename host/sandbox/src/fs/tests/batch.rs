@@ -1,5 +1,6 @@
 //! The batched interface answers as the standard one does, and no call of it is without bound.
 
+use super::super::backing::Kind;
 use super::differential::{any_path, furnish};
 use super::*;
 use crate::bindings::tree::Host;
@@ -18,6 +19,33 @@ fn standard(cell: &mut Cell, dir: &DirHandle, path: &str) -> Result<Vec<u8>, Str
         Handle::File(mut file) => cell.files.read(&mut file, u64::MAX, 0).map(|(bytes, _)| bytes),
     });
     read.map_err(|error| super::super::code::code(&error).name().to_owned())
+}
+
+/// What the standard interface says of the length of the file at `path`, a link at its end not followed.
+fn standard_length(cell: &mut Cell, dir: &DirHandle, path: &str) -> Result<u64, String> {
+    let length = cell.files.stat_at(dir, path, Last::Keep).and_then(|stat| match stat.kind {
+        Kind::File => Ok(stat.bytes),
+        Kind::Dir => Err(Errno::ISDIR.into()),
+        _ => Err(Errno::INVAL.into()),
+    });
+    length.map_err(|error| super::super::code::code(&error).name().to_owned())
+}
+
+/// What the standard interface says of the names in the directory at `path`, a link at its end not followed.
+fn standard_names(cell: &mut Cell, dir: &DirHandle, path: &str) -> Result<Vec<String>, String> {
+    let wanted = Wanted { directory: true, ..READ };
+    let names = cell.files.open_at(dir, path, Last::Keep, wanted).and_then(|handle| match handle {
+        Handle::File(_) => Err(Errno::NOTDIR.into()),
+        Handle::Dir(dir) => cell.files.list(&dir),
+    });
+    let names = names.map(|entries| sorted(entries.into_iter().filter_map(|entry| entry.name.into_string().ok())));
+    names.map_err(|error| super::super::code::code(&error).name().to_owned())
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
 }
 
 proptest! {
@@ -39,6 +67,14 @@ proptest! {
             let expected = standard(&mut cell, &dir, path);
             prop_assert_eq!(answer.map(|content| content.bytes), expected, "{}", path);
         }
+        let lengths = Host::lengths(&mut cell, paths.clone()).unwrap();
+        let listings = Host::list(&mut cell, paths.clone()).unwrap();
+        prop_assert_eq!((lengths.len(), listings.len()), (paths.len(), paths.len()));
+        for (path, (length, listing)) in paths.iter().zip(lengths.into_iter().zip(listings)) {
+            prop_assert_eq!(length, standard_length(&mut cell, &dir, path), "the length of {}", path);
+            let names = listing.map(|listing| sorted(listing.entries.into_iter().map(|entry| entry.name)));
+            prop_assert_eq!(names, standard_names(&mut cell, &dir, path), "the entries of {}", path);
+        }
     }
 }
 
@@ -49,12 +85,18 @@ fn hidden_and_outside_paths_are_refused_in_batches_too() {
     let (mut cell, _, _temp) = cell(bed);
     let ask = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
     let paths = ask(&[".env", "d/.env", ".git/config", "./.env", "link", "../secret", "/etc/passwd", "d/../.env", "d"]);
-    let answers = Host::read(&mut cell, paths, 100).unwrap();
+    let answers = Host::read(&mut cell, paths.clone(), 100).unwrap();
     let codes: Vec<_> = answers.into_iter().map(|answer| answer.err().unwrap()).collect();
     let absent = "no-entry";
     assert_eq!(
         codes,
         [absent, absent, absent, absent, "loop", "not-permitted", "not-permitted", "not-permitted", "is-directory"]
+    );
+    let answers = Host::lengths(&mut cell, paths).unwrap();
+    let codes: Vec<_> = answers.into_iter().map(|answer| answer.err().unwrap()).collect();
+    assert_eq!(
+        codes,
+        [absent, absent, absent, absent, "invalid", "not-permitted", "not-permitted", "not-permitted", "is-directory"]
     );
     let listings = Host::list(&mut cell, ask(&[".", "d", "a", ".git", "none"])).unwrap();
     let names = |listing: &Result<crate::bindings::tree::Listing, String>| -> Vec<String> {
@@ -91,5 +133,6 @@ fn a_call_gives_only_so_much_and_always_something() {
     let many = Host::read(&mut cell, vec!["small".to_owned(); 5_000], 100).unwrap();
     assert_eq!(many.len(), 1_024);
     assert_eq!(Host::list(&mut cell, vec![".".to_owned(); 5_000]).unwrap().len(), 1_024);
+    assert_eq!(Host::lengths(&mut cell, vec!["small".to_owned(); 5_000]).unwrap(), vec![Ok(16); 1_024]);
     assert!(Host::read(&mut cell, Vec::new(), 100).unwrap().is_empty());
 }
