@@ -1,7 +1,8 @@
 //! What a call saw of the files outside its cell: each path, and the state in which it was found. Whoever finds every path in
 //! the same state again may expect the same answer from a deterministic tool. Never a content, only its digest.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,7 +28,7 @@ pub struct Observation {
 /// How a path was found. Times are no part of it: they differ from machine to machine, and a tool that calls itself
 /// deterministic must not depend on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", try_from = "Parts")]
 pub enum Observed {
     /// Nothing was there, or nothing the call could see.
     Absent,
@@ -56,6 +57,43 @@ pub enum Observed {
     },
     /// A device, a socket or the like; nothing of it was given to the call.
     Special,
+}
+
+/// The same as it is read: records hold thousands, and what has its tag among its members is otherwise kept apart until that is found.
+#[derive(Deserialize)]
+struct Parts {
+    kind: Kind,
+    bytes: Option<u64>,
+    #[serde(default)]
+    read: bool,
+    content: Option<ContentDigest>,
+    listing: Option<ContentDigest>,
+    target: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Absent,
+    File,
+    Directory,
+    Link,
+    Special,
+}
+
+impl TryFrom<Parts> for Observed {
+    type Error = &'static str;
+
+    fn try_from(parts: Parts) -> Result<Self, &'static str> {
+        let Parts { kind, bytes, read, content, listing, target } = parts;
+        Ok(match kind {
+            Kind::Absent => Self::Absent,
+            Kind::File => Self::File { bytes: bytes.ok_or("a file without its length (`bytes`)")?, read, content },
+            Kind::Directory => Self::Directory { listing },
+            Kind::Link => Self::Link { target },
+            Kind::Special => Self::Special,
+        })
+    }
 }
 
 impl Observed {
@@ -93,8 +131,7 @@ impl Observed {
 }
 
 /// BLAKE3 of a content. Contents are hashed while they pass, which a slower function would make felt.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 32]);
 
 /// Text that is not a content digest.
@@ -123,16 +160,27 @@ impl FromStr for ContentDigest {
     }
 }
 
-impl TryFrom<String> for ContentDigest {
-    type Error = NotADigest;
-    fn try_from(text: String) -> Result<Self, NotADigest> {
-        text.parse()
+impl Serialize for ContentDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<ContentDigest> for String {
-    fn from(digest: ContentDigest) -> String {
-        digest.to_string()
+impl<'de> Deserialize<'de> for ContentDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = ContentDigest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{NotADigest}")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ContentDigest, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -191,6 +239,14 @@ mod tests {
         let text = serde_json::to_string(&set).unwrap();
         assert!(text.contains(&"01".repeat(32)), "{text}");
         assert_eq!(serde_json::from_str::<ReadSet>(&text).unwrap(), set);
+        for bad in [
+            r#"{"kind":"file"}"#,
+            r#"{"kind":"pipe"}"#,
+            r#"{"kind":"file","bytes":1,"content":"01"}"#,
+            r#"{"bytes":1}"#,
+        ] {
+            assert!(serde_json::from_str::<Observed>(bad).is_err(), "{bad}");
+        }
         assert!("0".repeat(63).parse::<ContentDigest>().is_err() && "G".repeat(64).parse::<ContentDigest>().is_err());
     }
 }

@@ -354,6 +354,13 @@ pub struct ReadAhead {
     thread: Option<JoinHandle<()>>,
 }
 
+impl ReadAhead {
+    /// Whether nothing is left to be read.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for ReadAhead {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);

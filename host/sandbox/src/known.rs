@@ -125,6 +125,15 @@ impl Known {
         Some(digest)
     }
 
+    /// What `file` is known to hold, all of which was read after it was seen as `before`, so that it need not be hashed once more. What another
+    /// process kept counts only where an answer was taken over because of it: a run that takes over nothing goes by what it reads itself.
+    pub(crate) fn still(&self, file: &File, before: &Glimpse) -> Option<ContentDigest> {
+        let version = before.version?;
+        let digest = self.met().contents.get(&version)?.digest;
+        let now = Version::of(&stat_file(file).ok()?)?;
+        (now == version).then_some(digest)
+    }
+
     /// All of `file` was read after it was seen as `before`, and `digest` is of what came.
     pub(crate) fn learn(&self, file: &File, before: &Glimpse, digest: ContentDigest) {
         let Some(version) = before.version else { return };
@@ -284,6 +293,20 @@ mod tests {
         next.keep();
         let third = known(&dir, SOON);
         assert_eq!((third.content(&stat(&path)), third.content(&stat(&other))), (Some(digest), Some(two)));
+    }
+
+    #[test]
+    fn what_is_read_again_is_known_unless_it_changed_on_the_way() {
+        let Some(dir) = dir() else { return };
+        let (path, digest) = read_before(&dir);
+        let next = known(&dir, SOON);
+        let (file, before) = (File::open(&path).unwrap(), Glimpse::of(&stat(&path)));
+        assert_eq!(next.still(&file, &before), None, "it was another process that read it");
+        read(&next, &path);
+        assert_eq!(next.still(&file, &before), Some(digest));
+        fs::write(&path, "two").unwrap();
+        assert_eq!(next.still(&file, &before), None, "it changed after it was seen");
+        assert_eq!(next.still(&file, &Glimpse::of(&stat(&path))), None, "nobody has read it as it is");
     }
 
     #[test]

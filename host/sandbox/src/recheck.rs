@@ -15,6 +15,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, available_parallelism};
 use vespiary_kernel::change::{ChangeSet, Node, TreePath};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::observed::{ContentDigest, Observation, Observed};
@@ -22,6 +24,10 @@ use vespiary_kernel::sight::Sight;
 
 /// The longest content that is given back as the base of a merge.
 const BASE_BYTES_MAX: u64 = 4 << 20;
+
+/// Observations for which one thread is enough, and the most threads that look.
+const OF_ONE_THREAD: usize = 1_000;
+const THREADS_MAX: usize = 4;
 
 /// Tells whether files are as they were, without reading those whose content is known.
 #[derive(Debug, Default)]
@@ -34,10 +40,33 @@ impl Rechecker {
         Self { known }
     }
 
-    /// Whether whoever is granted `granted` meets everything in `seen` in the same state.
+    /// Whether whoever is granted `granted` meets everything in `seen` in the same state. Much is looked at by several threads.
     pub(crate) fn unchanged(&self, granted: &Granted, seen: &[&Observation]) -> bool {
+        let helpers = (seen.len() / OF_ONE_THREAD).min(available_parallelism().map_or(1, usize::from).min(THREADS_MAX));
+        if helpers < 2 {
+            return self.all_unchanged(granted, seen, &AtomicBool::new(false));
+        }
+        let differs = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for part in seen.chunks(seen.len().div_ceil(helpers)) {
+                let differs = &differs;
+                scope.spawn(move || {
+                    if !self.all_unchanged(granted, part, differs) {
+                        differs.store(true, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        !differs.into_inner()
+    }
+
+    /// The same for a part; given up once another part is known to differ.
+    fn all_unchanged(&self, granted: &Granted, seen: &[&Observation], differs: &AtomicBool) -> bool {
         let mut last: Option<(&Tree, Near)> = None;
         seen.iter().all(|seen| {
+            if differs.load(Ordering::Relaxed) {
+                return false;
+            }
             let Some((tree, path)) = place(granted, &seen.path) else { return false };
             let near = match &mut last {
                 Some((of, near)) if std::ptr::eq(*of, tree) => near,
@@ -185,6 +214,29 @@ mod tests {
             }
         };
         paths.iter().map(|path| seen(path, state(path))).collect()
+    }
+
+    #[test]
+    fn one_change_among_many_is_noticed_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let names: Vec<String> = (0..5 * OF_ONE_THREAD).map(|n| format!("d{}/f{n}", n % 50)).collect();
+        for name in &names {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), name).unwrap();
+        }
+        let granted = Scopes::default().open(root, &Scope::whole(Grant::of_run(["read:.".parse().unwrap()]))).unwrap();
+        let state = |name: &String| Observed::File { bytes: name.len() as u64, read: false, content: None };
+        let all: Vec<_> = names.iter().map(|name| seen(name, state(name))).collect();
+        let all: Vec<_> = all.iter().collect();
+        let rechecker = Rechecker::default();
+        assert!(rechecker.unchanged(&granted, &all));
+        for place in [0, names.len() / 2, names.len() - 1] {
+            fs::write(root.join(&names[place]), "longer than it was before").unwrap();
+            assert!(!rechecker.unchanged(&granted, &all), "{}", names[place]);
+            fs::write(root.join(&names[place]), &names[place]).unwrap();
+        }
+        assert!(rechecker.unchanged(&granted, &all));
     }
 
     #[test]

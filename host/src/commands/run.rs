@@ -33,6 +33,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::model::Models;
 use vespiary_fleet::stop::{Stop, Urgency};
@@ -41,6 +42,7 @@ use vespiary_kernel::account::Ceiling;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::event::{RunError, RunStatus};
 use vespiary_kernel::gate::Matter;
+use vespiary_kernel::grant::Grant;
 use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
@@ -51,7 +53,7 @@ use vespiary_kernel::ports::LogError;
 use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::script::ErrorKind;
 use vespiary_ledger::ledger::Ledger;
-use vespiary_ledger::recall::{LastTime, Spent};
+use vespiary_ledger::recall::{LastTime, ReadAhead, Spent};
 
 /// The longest file of arguments, bytes.
 const ARGS_BYTES_MAX: u64 = 16 << 20;
@@ -205,10 +207,14 @@ pub(super) fn run(
         Some(display) => Arc::clone(display) as _,
         None => Arc::new(Unwatched),
     };
-    let ended = runtime.block_on(async {
+    // Where the same had agents the last time, its report will need to know which files there are.
+    let early = host.last.is_some_and(|last| last.agents > 0) && !plan;
+    let (ended, walked) = runtime.block_on(async {
         let stop = Stop::default();
         let listening = tokio::spawn(listen(stop.clone(), Arc::clone(&live)));
-        let ended = drive(&host.dispatcher, &who, &engine, &workflow, how, watch, &stop).await;
+        let driving = drive(&host.dispatcher, &who, &engine, &workflow, how, watch, &stop);
+        let walking = async { if early { walk(&root, who.grant(), host.ahead.as_ref()).await } else { None } };
+        let ended = tokio::join!(driving, walking);
         listening.abort();
         ended
     });
@@ -223,9 +229,10 @@ pub(super) fn run(
     // What is left to do is done side by side: the project is walked while the record is closed and read back, and the cells' memory goes
     // back meanwhile.
     std::thread::scope(|beside| {
-        let there = beside.spawn(|| match ended.agents {
-            0 => Files::default(),
-            _ => Files::below(&root, who.grant()),
+        let there = beside.spawn(|| match (ended.agents, walked) {
+            (0, _) => Files::default(),
+            (_, Some(walked)) => walked,
+            (_, None) => Files::below(&root, who.grant()),
         });
         beside.spawn(move || {
             sandbox.keep_known();
@@ -244,6 +251,16 @@ pub(super) fn run(
         let there = || there.join().unwrap_or_default();
         tell(args, &home, &over, there, out_is_new, recorded)
     })
+}
+
+/// The files of the project, looked up once what the run can know beforehand has been read: then its script waits for a first answer, and
+/// a processor has nothing to do.
+async fn walk(root: &Path, grant: &Grant, ahead: Option<&ReadAhead>) -> Option<Files> {
+    while ahead.is_some_and(|ahead| !ahead.is_over()) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (root, grant) = (root.to_owned(), grant.clone());
+    tokio::task::spawn_blocking(move || Files::below(&root, &grant)).await.ok()
 }
 
 /// A run that is over.

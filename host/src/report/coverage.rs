@@ -1,5 +1,5 @@
 //! Which files of the project no agent read: what a report on a project says nothing about. What agents read is in the record; what
-//! there is to read is looked up when the run ends, under the grant of the run. Names only; no file is opened.
+//! there is to read is looked up while the run begins or when it ends, under the grant of the run. Names only; no file is opened.
 
 use ignore::WalkBuilder;
 use serde::Deserialize;
@@ -9,7 +9,6 @@ use vespiary_kernel::event::{Event, Payload};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::AgentId;
 use vespiary_kernel::json::Json;
-use vespiary_kernel::observed::{Observed, ReadSet};
 use vespiary_kernel::scope::Scope;
 use vespiary_kernel::sight::Sight;
 
@@ -43,16 +42,31 @@ impl Reading {
         if agent_of.is_none_or(|agent| agent == AgentId::ROOT) {
             return;
         }
+        // Only what is asked is taken from the record: whether a path was read. The digests are most of it.
+        #[derive(Deserialize)]
+        struct Reads {
+            observations: Vec<Seen>,
+        }
+        #[derive(Deserialize)]
+        struct Seen {
+            path: String,
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            #[serde(default)]
+            read: bool,
+        }
         // An earlier call that stands for one of this run has read for it.
         #[derive(Deserialize)]
         struct Rested {
-            reads: Option<ReadSet>,
+            reads: Option<Reads>,
         }
-        let own: Option<ReadSet> = reads.as_ref().and_then(&value).and_then(|json| json.read().ok());
+        let own: Option<Reads> = reads.as_ref().and_then(&value).and_then(|json| json.read().ok());
         let rested: Option<Vec<Rested>> = rests_on.as_ref().and_then(&value).and_then(|json| json.read().ok());
         let rested = rested.into_iter().flatten().filter_map(|call| call.reads);
         let seen = own.into_iter().chain(rested).flat_map(|reads| reads.observations);
-        self.0.extend(seen.filter(|one| matches!(one.state, Observed::File { read: true, .. })).map(|one| one.path));
+        self.0.extend(seen.filter(|one| one.state.read).map(|one| one.path));
     }
 
     /// What of the files that there are they did not read. None where no agent read anything.
@@ -114,7 +128,7 @@ mod tests {
     use super::*;
     use vespiary_kernel::call::Usage;
     use vespiary_kernel::ids::CallId;
-    use vespiary_kernel::observed::Observation;
+    use vespiary_kernel::observed::{Observation, Observed, ReadSet};
 
     fn read(path: &str, read: bool) -> Event {
         let state = Observed::File { bytes: 1, read, content: None };

@@ -110,16 +110,25 @@ impl Seen {
         if self.recording == Recording::Off || self.is_own(&rules.text(path)) {
             return;
         }
+        // Of a file that is open for writing, this cell may write the next moment.
+        let known = self.known.as_deref().filter(|_| !open.write);
+        let again = |whole: &[u8]| {
+            let still = known.filter(|_| whole.len() as u64 == open.bytes)?;
+            still.still(file, &open.glimpse)
+        };
+        let mut is_news = true;
         let hashed = match (self.recording, whole) {
-            (Recording::Contents, Some(whole)) => Ok((whole.len() as u64, Some(digest(blake3::hash(whole))))),
+            (Recording::Contents, Some(whole)) => {
+                let digest = again(whole).inspect(|_| is_news = false);
+                Ok((whole.len() as u64, digest.or_else(|| Some(self::digest(blake3::hash(whole))))))
+            }
             (Recording::Contents, None) => hash_file(file),
             (_, whole) => Ok((whole.map_or(*bytes, |whole| whole.len() as u64), None)),
         };
         match hashed {
             Ok((bytes, content)) => {
                 self.partial |= content.is_none();
-                // Of a file that is open for writing, this cell may write the next moment.
-                if let (Some(known), Some(content), false) = (&self.known, content, open.write) {
+                if let (Some(known), Some(content), true) = (known, content, is_news) {
                     known.learn(file, &open.glimpse, content);
                 }
                 self.note(rules, path, || Observed::File { bytes, read: true, content });
