@@ -42,22 +42,25 @@ impl Rechecker {
 
     /// Whether whoever is granted `granted` meets everything in `seen` in the same state. Much is looked at by several threads.
     pub(crate) fn unchanged(&self, granted: &Granted, seen: &[&Observation]) -> bool {
-        let helpers = (seen.len() / OF_ONE_THREAD).min(available_parallelism().map_or(1, usize::from).min(THREADS_MAX));
-        if helpers < 2 {
-            return self.all_unchanged(granted, seen, &AtomicBool::new(false));
-        }
-        let differs = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for part in seen.chunks(seen.len().div_ceil(helpers)) {
-                let differs = &differs;
-                scope.spawn(move || {
-                    if !self.all_unchanged(granted, part, differs) {
-                        differs.store(true, Ordering::Relaxed);
-                    }
-                });
+        let threads = (seen.len() / OF_ONE_THREAD).min(THREADS_MAX).min(available_parallelism().map_or(1, usize::from));
+        let differs = &AtomicBool::new(false);
+        let look = |part| {
+            if !self.all_unchanged(granted, part, differs) {
+                differs.store(true, Ordering::Relaxed);
             }
+        };
+        thread::scope(|scope| {
+            let mut parts = seen.chunks(seen.len().div_ceil(threads.max(1)).max(1));
+            let own = parts.next().unwrap_or_default();
+            for part in parts {
+                // Where there is no thread to be had, this one does it.
+                if thread::Builder::new().spawn_scoped(scope, move || look(part)).is_err() {
+                    look(part);
+                }
+            }
+            look(own);
         });
-        !differs.into_inner()
+        !differs.load(Ordering::Relaxed)
     }
 
     /// The same for a part; given up once another part is known to differ.
