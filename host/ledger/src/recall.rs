@@ -1,6 +1,10 @@
 //! What earlier runs came to, read from their events, for a run that goes on from one or works on the same project again. Values and
 //! read sets stay in the file until they are asked for. Nothing is decided here: a key, and what was recorded under it.
 
+mod ahead;
+
+pub use ahead::ReadAhead;
+
 use crate::reader::Reader;
 use crate::store::LedgerError;
 use serde::Deserialize;
@@ -10,9 +14,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use vespiary_kernel::call::{Artifact, Failure};
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::change::{ChangeSet, Node};
@@ -142,27 +144,6 @@ impl Recollection {
     /// The tools that were called, in the order in which each first was.
     pub fn tools(&self) -> &[ToolName] {
         &self.tools
-    }
-
-    /// Take answers out of the record before they are asked for, in the order in which they were given, while nothing else is to be done
-    /// on a processor. Ends with the returned value.
-    pub fn read_ahead(self: &Arc<Self>) -> ReadAhead {
-        let over = Arc::new(AtomicBool::new(false));
-        let (all, stop) = (Arc::clone(self), Arc::clone(&over));
-        let read = move || {
-            let mut bytes = 0;
-            for finished in all.order.iter().filter_map(|(key, at)| all.finished.get(key)?.get(*at)) {
-                bytes += finished.bytes();
-                if bytes > AHEAD_BYTES_MAX || stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                if let Some(past) = all.load(finished) {
-                    all.ready().insert(finished.first.clone(), past);
-                }
-            }
-        };
-        // Without a thread each answer is read when it is asked for.
-        ReadAhead { over, thread: thread::Builder::new().name("recall".into()).spawn(read).ok() }
     }
 
     fn last_time(&self, run: &RunId, title: &str, spent: Spent) -> Result<Option<LastTime>, LedgerError> {
@@ -341,33 +322,6 @@ impl Finished {
     /// Of the record, what it takes to load it; blobs are not counted.
     fn bytes(&self) -> usize {
         self.ended.len() + self.nested.iter().map(|nested| nested.asked.len() + nested.ended.len()).sum::<usize>()
-    }
-}
-
-/// What is read ahead of being asked for, at most, as bytes of the record.
-const AHEAD_BYTES_MAX: usize = 64 << 20;
-
-/// Reads answers ahead. Dropping it ends that, and waits for the one at hand.
-#[derive(Debug)]
-pub struct ReadAhead {
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl ReadAhead {
-    /// Whether nothing is left to be read.
-    pub fn is_over(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-}
-
-impl Drop for ReadAhead {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic there has cost nothing but the answers that it would have read.
-            let _ = thread.join();
-        }
     }
 }
 
