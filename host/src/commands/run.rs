@@ -207,8 +207,9 @@ pub(super) fn run(
         Some(display) => Arc::clone(display) as _,
         None => Arc::new(Unwatched),
     };
-    // Where the same had agents the last time, its report will need to know which files there are.
-    let early = host.last.is_some_and(|last| last.agents > 0) && !plan;
+    // Where the same had agents the last time, its report will need to know which files there are. A run that can change nothing finds the
+    // same ones at its beginning as at its end.
+    let early = host.last.is_some_and(|last| last.agents > 0) && !who.grant().has_effects() && !plan;
     let (ended, walked) = runtime.block_on(async {
         let stop = Stop::default();
         let listening = tokio::spawn(listen(stop.clone(), Arc::clone(&live)));

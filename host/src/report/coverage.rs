@@ -1,5 +1,5 @@
 //! Which files of the project no agent read: what a report on a project says nothing about. What agents read is in the record; what
-//! there is to read is looked up while the run begins or when it ends, under the grant of the run. Names only; no file is opened.
+//! there is to read is looked up when the run ends, or already while one begins that can change nothing, under the grant of the run. Names only; no file is opened.
 
 use ignore::WalkBuilder;
 use serde::Deserialize;
