@@ -220,7 +220,7 @@ fn gather(
 }
 
 /// Ask for the sizes of these entries, all at once.
-fn measure(listing: &mut Listing, places: &[usize]) {
+pub(crate) fn measure(listing: &mut Listing, places: &[usize]) {
     let paths: Vec<String> = places.iter().map(|place| std::mem::take(&mut listing.entries[*place].path)).collect();
     let sizes = fs::lengths(&paths);
     let mut gone = Vec::new();

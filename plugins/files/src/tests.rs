@@ -1,7 +1,7 @@
 //! The tools, natively, over real directories.
 #![allow(clippy::disallowed_methods, reason = "tests set up the tree they look at")]
 
-use crate::listing::{GlobArgs, Kind, ListArgs};
+use crate::listing::{Entry, GlobArgs, Kind, ListArgs, Listing, measure};
 use crate::reading::{Encoding, ReadArgs, StatArgs};
 use crate::writing::{EditArgs, WriteArgs};
 use crate::{edit, glob, list, read, stat, write};
@@ -65,6 +65,19 @@ fn names_that_are_no_text_are_reported_and_end_nothing() {
     let found = list(from::<ListArgs>(r#"{"recursive":true}"#)).unwrap();
     assert_eq!(found.entries.iter().map(|e| e.path.as_str()).collect::<Vec<_>>(), ["a", "loop", "z"]);
     assert_eq!(found.skipped.len(), 1, "{:?}", found.skipped);
+}
+
+#[test]
+fn what_is_gone_when_sizes_are_asked_for_is_left_out_and_what_is_no_file_is_told() {
+    let _dir = tree(&[("a", b"1"), ("now-a-dir/x", b""), ("z", b"22")]);
+    let entry = |path: &str| Entry { path: path.into(), kind: Kind::File, size: None };
+    let entries = ["a", "gone", "not-asked-for", "now-a-dir", "z"].map(entry);
+    let mut listing = Listing { entries: entries.into(), ..Listing::default() };
+    measure(&mut listing, &[0, 1, 3, 4]);
+    let shown: Vec<_> = listing.entries.iter().map(|entry| (entry.path.as_str(), entry.size)).collect();
+    assert_eq!(shown, [("a", Some(1)), ("not-asked-for", None), ("z", Some(2))]);
+    let skipped: Vec<_> = listing.skipped.iter().map(|skipped| skipped.path.as_str()).collect();
+    assert_eq!(skipped, ["now-a-dir"]);
 }
 
 #[test]
