@@ -21,9 +21,9 @@ export const meta = {
 
 const { advisories, ignore = true, exclude = ['vespiary-report'], agents = 1000 } = args
 
-const SHARD_FILES = 64 // files one agent looks at, and
-const SHARD_BYTES = 4 * 1024 * 1024 // how much they hold together
-const FILE_BYTES_MAX = 32 * 1024 * 1024 // larger files are listed as not examined
+const SHARD_FILES_MIN = 32 // files one agent looks at, at least,
+const SHARD_FILES_MAX = 64 // and at most
+const SHARD_BYTES = 4 * 1024 * 1024 // and after so much of them it begins no other
 const LOCK_FILE =
   /^(Cargo\.lock|package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|(.*[-_.])?requirements.*\.txt|(poetry|uv|pdm|Pipfile)\.lock|go\.(sum|mod))$/
 const LOCK_ENDINGS = new Set(['lock', 'json', 'yaml', 'txt', 'sum', 'mod'])
@@ -33,72 +33,81 @@ const skipped = [] // { path, reason }: whatever nobody examined ends up here, a
 // ------------------------------------------------------------------------------------------------------------- list
 phase('list')
 
-// tool() calls one tool, no agent in between. A very large tree does not fit into one answer; then its directories are
+// tool() calls one tool, no agent in between. It asks for bare paths: what is not asked for cannot change, so the listing of
+// the last time stands until a file comes or goes. A very large tree does not fit into one answer; then its directories are
 // listed one by one.
 async function list(path) {
+  const asked = { path, hidden: true, ignore, exclude, by_kind: true }
   let whole = null
   try {
-    whole = await tool('files.list', { path, recursive: true, hidden: true, ignore, exclude })
+    whole = await tool('files.list', { ...asked, recursive: true })
   } catch (error) {
     if (error.code !== 'limit') throw error
   }
   if (whole && !whole.truncated) return whole
-  const level = await tool('files.list', { path, hidden: true, ignore, exclude })
-  const below = level.entries.filter((entry) => entry.kind === 'dir' && baseName(entry.path) !== '.git')
+  const level = await tool('files.list', asked)
+  if (level.truncated) skipped.push({ path, reason: 'more is in this directory than one answer holds; the rest is not listed' })
+  const below = level.by_kind.dirs.filter((dir) => baseName(dir) !== '.git')
   // parallel() runs functions side by side and waits for all of them. One that throws gives null.
-  const parts = await parallel(below.map((dir) => () => list(dir.path)))
-  parts.forEach((part, i) => part ?? skipped.push({ path: below[i].path, reason: 'the directory could not be listed' }))
-  const found = parts.filter(Boolean)
+  const parts = await parallel(below.map((dir) => () => list(dir)))
+  parts.forEach((part, i) => part ?? skipped.push({ path: below[i], reason: 'the directory could not be listed' }))
+  const all = [level, ...parts.filter(Boolean)]
+  const paths = (kind) => all.flatMap((part) => part.by_kind[kind])
   return {
-    entries: [...level.entries, ...found.flatMap((part) => part.entries)],
-    skipped: [...level.skipped, ...found.flatMap((part) => part.skipped)],
+    by_kind: { files: paths('files'), symlinks: paths('symlinks'), others: paths('others') },
+    skipped: all.flatMap((part) => part.skipped),
   }
 }
 
 const tree = await list('.')
+const { files, symlinks, others } = tree.by_kind
 skipped.push(...tree.skipped)
-
-const files = []
-for (const { path, kind, size = 0 } of tree.entries) {
-  if (kind === 'file') {
-    if (size > FILE_BYTES_MAX) skipped.push({ path, reason: `larger than ${FILE_BYTES_MAX >> 20} MiB` })
-    else if (size > 0) files.push({ path, size })
-  } else if (kind === 'symlink') skipped.push({ path, reason: 'a symbolic link; it is not followed' })
-  else if (kind === 'other') skipped.push({ path, reason: 'a pipe, socket or device' })
-}
-const bytes = files.reduce((sum, file) => sum + file.size, 0)
+for (const path of symlinks) skipped.push({ path, reason: 'a symbolic link; it is not followed' })
+for (const path of others) skipped.push({ path, reason: 'a pipe, socket or device' })
 
 // At most half of the agents scan; the others are kept for the second look.
-const shards = shard(files, Math.max(SHARD_FILES, Math.ceil(files.length / (agents / 2))))
-const locks = chunks(files.filter(isLockFile), 8)
-log(`${files.length} files, ${(bytes / 1e6).toFixed(1)} MB: ${shards.length} shards, ${locks.flat().length} lock files`)
+const shards = shard(files, Math.max(SHARD_FILES_MIN, Math.ceil(files.length / (agents / 2))))
+const locked = files.filter(isLockFile)
+const locks = chunks(locked, 8)
+log(`${files.length} files: ${shards.length} shards, ${locked.length} lock files`)
 
 // ------------------------------------------------------------------------------------------------------------- scan
 phase('scan')
 
 // An agent with an agentType is a component: deterministic, no model, no key. What it may touch is what this run was
 // granted, less what its own manifest does not ask for.
-const scan = (agentType, part, context) => async () => {
-  const paths = part.map((file) => file.path)
-  const answer = await agent(`Scan ${paths.length} files.`, {
-    agentType,
-    label: paths.length === 1 ? `${agentType} ${paths[0]}` : `${agentType} ${paths[0]} +${paths.length - 1}`,
-    context: { mode: 'scan', files: paths, ...context },
-  })
-  // null: the agent failed, or the run is being stopped. Its files are not lost from sight, and the run will not call itself completed.
+const scan = (agentType, paths, context) => async () => {
+  started++
+  let answer = null
+  let why = 'it failed or was stopped'
+  try {
+    answer = await agent(`Scan ${paths.length} files.`, {
+      agentType,
+      label: paths.length === 1 ? `${agentType} ${paths[0]}` : `${agentType} ${paths[0]} +${paths.length - 1}`,
+      context: { mode: 'scan', files: paths, ...context },
+    })
+  } catch (error) {
+    why = error.message // it could not even begin: no agents are left, for example
+  }
+  // No answer: its files are not lost from sight, and the run will not call itself completed.
   if (!answer) {
-    skipped.push(...paths.map((path) => ({ path, reason: `no answer from the ${agentType} agent: it failed or was stopped` })))
+    for (const path of paths) skipped.push({ path, reason: `no answer from the ${agentType} agent: ${why}` })
     return []
   }
   skipped.push(...answer.skipped)
   examined += agentType === 'secrets' ? answer.scanned : 0
-  return answer.findings.map((finding) => ({ ...finding, analyzer: agentType }))
+  bytes += answer.bytes ?? 0
+  // What it did not begin, since the files before were long, goes to others.
+  const rest = await parallel(chunks(answer.left ?? [], 8).map((part) => scan(agentType, part, context)))
+  return [...answer.findings.map((finding) => ({ ...finding, analyzer: agentType })), ...rest.filter(Boolean).flat()]
 }
 
+let started = 0
 let examined = 0
+let bytes = 0
 const found = await parallel([
-  ...shards.map((part) => scan('secrets', part, {})),
-  ...locks.map((part) => scan('deps', part, advisories ? { advisories } : {})),
+  ...shards.map((paths) => scan('secrets', paths, { bytes_max: SHARD_BYTES })),
+  ...locks.map((paths) => scan('deps', paths, advisories ? { advisories } : {})),
 ])
 const unique = [...new Map(found.filter(Boolean).flat().map((finding) => [finding.fingerprint, finding])).values()]
 
@@ -109,7 +118,7 @@ phase('refute')
 // gravest come first; what there are no agents left for stays in the report as unverified.
 const RANK = { critical: 0, high: 1, medium: 2, low: 3, info: 4 }
 unique.sort((a, b) => RANK[a.severity] - RANK[b.severity])
-const left = Math.min(4096, Math.max(0, agents - shards.length - locks.length))
+const left = Math.min(4096, Math.max(0, agents - started))
 
 const verdicts = await parallel(
   unique.slice(0, left).map((finding) => () =>
@@ -135,9 +144,9 @@ return {
   stats: {
     files_listed: files.length,
     files_examined: examined,
-    bytes_listed: bytes,
+    bytes_examined: bytes,
     shards: shards.length,
-    lock_files: locks.flat().length,
+    lock_files: locked.length,
     second_looks: verdicts.filter(Boolean).length,
   },
 }
@@ -148,25 +157,41 @@ function baseName(path) {
   return path.slice(path.lastIndexOf('/') + 1)
 }
 
+function dirName(path) {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')))
+}
+
 // Only names that end like one are held against the pattern: a script is interpreted, and there may be many files.
-function isLockFile({ path }) {
+function isLockFile(path) {
   return LOCK_ENDINGS.has(path.slice(path.lastIndexOf('.') + 1)) && LOCK_FILE.test(baseName(path))
 }
 
-// Neighbours stay together, so that an agent sees one corner of the tree.
-function shard(all, filesMax) {
+// Neighbours stay together, so that an agent sees one corner of the tree. Where one agent's files end, the name of a directory
+// decides: a file more or less concerns one agent, and not all that come after it.
+function shard(all, least) {
+  const most = Math.max(SHARD_FILES_MAX, least)
   const out = []
   let last = null
-  let room = 0
-  for (const file of all) {
-    if (!last || last.length >= filesMax || file.size > room) {
+  let dir // of the file before, once there are enough
+  for (const path of all) {
+    if (!last || last.length === most) {
       out.push((last = []))
-      room = SHARD_BYTES
+    } else if (last.length >= least) {
+      if (last.length === least) dir = dirName(last.at(-1))
+      const next = dirName(path)
+      if (next !== dir && isBoundary(next)) out.push((last = []))
+      dir = next
     }
-    last.push(file)
-    room -= file.size
+    last.push(path)
   }
   return out
+}
+
+// Every other directory, always the same ones.
+function isBoundary(dir) {
+  let sum = 0
+  for (let i = 0; i < dir.length; i++) sum = (sum * 31 + dir.charCodeAt(i)) | 0
+  return ((sum >> 8) & 1) === 0
 }
 
 function chunks(all, size) {

@@ -121,6 +121,54 @@ fn what_was_planted_is_found_and_what_was_not_examined_is_named() {
     }
 }
 
+/// 40 directories of 9 files, and two that one agent does not come to the end of.
+fn wide() -> Place {
+    let place = Place::new();
+    for n in 0..360 {
+        place.file(format!("src/d{:02}/f{}.txt", n / 9, n % 9), format!("file {n}\n"));
+    }
+    for name in ["long/a.txt", "long/b.txt"] {
+        place.file(name, "words and words\n".repeat(300_000));
+    }
+    place
+}
+
+#[test]
+fn a_change_concerns_those_who_read_it_and_nobody_else() {
+    let place = wide();
+    let run = || place.run(&example("audit.js"), &["--json"]).exits(0).json("vespiary.run/1");
+    // The listing, and all agents but as many.
+    let all_but = |of: &Value, agents: u64| of["agents"].as_u64().unwrap() + 1 - agents;
+    let first = run();
+    assert_eq!((&first["reused"], &first["status"]), (&0.into(), &"completed".into()));
+    let stats = &first["value"]["stats"];
+    assert_eq!((&stats["files_listed"], &stats["files_examined"]), (&362.into(), &362.into()));
+    assert!(stats["bytes_examined"].as_u64().unwrap() > 2 * 16 * 300_000, "{stats}");
+    assert!(first["agents"].as_u64() > stats["shards"].as_u64(), "what is too much for one goes to others: {stats}");
+    assert_eq!(run()["reused"], all_but(&first, 0));
+
+    place.file("src/d17/f3.txt", "longer than it was before\n");
+    let changed = run();
+    assert_eq!((&changed["agents"], changed["reused"].as_u64()), (&first["agents"], Some(all_but(&changed, 1))));
+
+    // One more: the listing is another one, and so are the files of one agent, or of two where they are too many for one now.
+    place.file("src/d17/f3b.txt", "new\n");
+    let more = run();
+    assert_eq!(more["value"]["stats"]["files_examined"], 363);
+    assert!(more["reused"].as_u64().unwrap() + 3 >= all_but(&more, 0), "{} of {}", more["reused"], more["agents"]);
+}
+
+#[test]
+fn what_there_are_no_agents_left_for_is_named() {
+    let place = wide();
+    let audit = |agents: u64| place.run(&example("audit.js"), &["--json", "--fresh", "--agents", &agents.to_string()]);
+    let enough = audit(1_000).exits(0).json("vespiary.run/1")["agents"].as_u64().unwrap();
+    let few = audit(enough - 1).json("vespiary.run/1");
+    assert!(few["status"] != "completed", "{few:#}");
+    let skipped = few["value"]["skipped"].as_array().unwrap();
+    assert!(skipped.iter().any(|skip| skip["reason"].as_str().unwrap().contains("no answer")), "{skipped:#?}");
+}
+
 #[test]
 fn the_secret_is_in_no_output_and_not_in_the_ledger() {
     let (place, _closed) = planted();

@@ -67,11 +67,18 @@ pub struct SetupError(String);
 pub struct Engine {
     // Declared, and so dropped, before the runtime that owns their values.
     progress: Progress,
+    /// The source that was found to compile.
+    checked: Option<Checked>,
     prelude: Prelude,
     budget: Budget,
     outbox: Rc<RefCell<Outbox>>,
     context: Context,
     runtime: Runtime,
+}
+
+struct Checked {
+    source: String,
+    meta: Meta,
 }
 
 enum Progress {
@@ -118,7 +125,15 @@ impl Engine {
                 ctx.catch();
             }
         })));
-        Ok(Self { progress: Progress::Ready, prelude, budget: Budget::default(), outbox, context, runtime })
+        Ok(Self {
+            progress: Progress::Ready,
+            checked: None,
+            prelude,
+            budget: Budget::default(),
+            outbox,
+            context,
+            runtime,
+        })
     }
 
     /// End whatever the script is computing, with an exception that it cannot catch, once `stop` says so. In a cell the host
@@ -132,14 +147,17 @@ impl Engine {
     /// # Errors
     /// The first thing wrong with the source, of kind `Meta` or `Syntax`.
     pub fn check(&mut self, source: &str) -> Result<String, Fault> {
+        self.checked = None;
         let source = Source::new(source);
         let meta = Meta::read(source)?;
         self.context.with(|ctx| compile(&ctx, source, &meta))?;
-        Ok(meta.value.to_string())
+        let value = meta.value.to_string();
+        self.checked = Some(Checked { source: source.text().to_owned(), meta });
+        Ok(value)
     }
 
     /// Run the source from the top until it waits or ends. `args` is JSON; `budget` is what the script is told of it. Call
-    /// once.
+    /// once. What was checked just before is not checked again.
     pub fn start(&mut self, source: &str, args: &str, budget: Budget) -> Turn {
         if !matches!(self.progress, Progress::Ready) {
             return self.misused("start was called a second time; each run needs a fresh engine");
@@ -185,12 +203,19 @@ impl Engine {
         self.advance()
     }
 
-    fn begin(&self, source: Source<'_>, args: &str) -> Result<Running, Fault> {
-        let meta = Meta::read(source)?;
+    fn begin(&mut self, source: Source<'_>, args: &str) -> Result<Running, Fault> {
+        let checked = self.checked.take().filter(|checked| checked.source == source.text());
+        let meta = match checked {
+            Some(checked) => checked.meta,
+            None => {
+                let meta = Meta::read(source)?;
+                self.context.with(|ctx| compile(&ctx, source, &meta))?;
+                meta
+            }
+        };
         let body = meta.statement.end;
         let thrown = |message: String| Fault::at(Kind::Thrown, Place::default(), message);
         self.context.with(|ctx| {
-            compile(&ctx, source, &meta)?;
             let args =
                 ctx.json_parse(args).catch(&ctx).map_err(|error| thrown(format!("args is not JSON: {error}")))?;
             let run = || {

@@ -52,11 +52,27 @@ pub struct Entry {
     pub size: Option<u64>,
 }
 
+/// Paths by what kind of thing they lead to, each in the order of the walk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ByKind {
+    /// Regular files.
+    pub files: Vec<String>,
+    /// Directories.
+    pub dirs: Vec<String>,
+    /// Symbolic links; they are never followed.
+    pub symlinks: Vec<String>,
+    /// Pipes, sockets and devices.
+    pub others: Vec<String>,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listing {
-    /// In the order of a depth-first walk, names sorted.
+    /// In the order of a depth-first walk, names sorted. Empty with `by_kind`.
     pub entries: Vec<Entry>,
+    /// The same by kind, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_kind: Option<ByKind>,
     /// What could not be looked at, and why.
     pub skipped: Vec<Skipped>,
     /// Whether a limit cut the list: ask for less of the tree at once.
@@ -87,6 +103,9 @@ pub struct ListArgs {
     /// Tell the size of each regular file.
     #[serde(default = "yes")]
     pub sizes: bool,
+    /// Give bare paths, by kind, in `by_kind`: of many thousands of files, several times quicker to read. Tells no sizes.
+    #[serde(default)]
+    pub by_kind: bool,
     /// At most this many entries; 50,000 when not given.
     pub limit: Option<usize>,
 }
@@ -131,7 +150,28 @@ pub fn list(args: ListArgs) -> Result<Listing> {
     }
     let depth_max = if args.recursive { args.depth } else { args.depth.or(Some(1)) };
     let options = Options { ignore: args.ignore, hidden: args.hidden, depth_max };
-    gather(walk(&args.path, options)?, &args.exclude, args.sizes, args.limit, |_, _| true)
+    let sizes = args.sizes && !args.by_kind;
+    let mut listing = gather(walk(&args.path, options)?, &args.exclude, sizes, args.limit, |_, _| true)?;
+    if args.by_kind {
+        listing.by_kind = Some(ByKind::of(std::mem::take(&mut listing.entries)));
+    }
+    Ok(listing)
+}
+
+impl ByKind {
+    fn of(entries: Vec<Entry>) -> Self {
+        let mut all = Self::default();
+        for Entry { path, kind, .. } in entries {
+            let of_kind = match kind {
+                Kind::File => &mut all.files,
+                Kind::Dir => &mut all.dirs,
+                Kind::Symlink => &mut all.symlinks,
+                Kind::Other => &mut all.others,
+            };
+            of_kind.push(path);
+        }
+        all
+    }
 }
 
 /// Find files by patterns, ignore rules honoured. Gives regular files; links are not followed.

@@ -55,6 +55,8 @@ pub struct ReadArgs {
     pub start_line: Option<u64>,
     /// Last line, included.
     pub end_line: Option<u64>,
+    /// Read nothing of a file larger than this; its `encoding` is `too-large` then.
+    pub max_file_bytes: Option<u64>,
 }
 
 /// How the bytes were understood.
@@ -69,6 +71,8 @@ pub enum Encoding {
     Lossy,
     /// Not text: there is a NUL near the beginning. No content is given.
     Binary,
+    /// Not looked at, since the file is larger than `max_file_bytes`. No content is given.
+    TooLarge,
 }
 
 /// What was read.
@@ -127,7 +131,6 @@ pub fn read(args: ReadArgs) -> Result<Content> {
     if !metadata.is_file() {
         return Err(Error::invalid(format!("{} is a pipe, socket or device; only regular files are read", args.path)));
     }
-    let file = File::open(&args.path)?;
     let mut content = Content {
         path: fs::clean(&args.path)?,
         size: metadata.len(),
@@ -138,6 +141,11 @@ pub fn read(args: ReadArgs) -> Result<Content> {
         lines: None,
         truncated: false,
     };
+    if args.max_file_bytes.is_some_and(|most| content.size > most) {
+        content.encoding = Encoding::TooLarge;
+        return Ok(content);
+    }
+    let file = File::open(&args.path)?;
     if by_lines {
         lines(&file, &args, &mut content)?;
     } else {

@@ -48,6 +48,22 @@ fn a_tree_is_listed_without_what_is_ignored_or_hidden() {
 }
 
 #[test]
+fn bare_paths_by_kind_are_the_same_entries() {
+    let dir = tree(&[("a/b", b""), ("a/c/d", b""), ("e", b"")]);
+    std::os::unix::fs::symlink("e", dir.path().join("l")).unwrap();
+    let listing = list(from::<ListArgs>(r#"{"recursive":true,"by_kind":true}"#)).unwrap();
+    assert!(listing.entries.is_empty() && !listing.truncated);
+    let by_kind = listing.by_kind.unwrap();
+    assert_eq!(
+        (by_kind.files, by_kind.dirs),
+        (vec!["a/b".into(), "a/c/d".into(), "e".into()], vec!["a".into(), "a/c".into()])
+    );
+    assert_eq!((by_kind.symlinks, by_kind.others.len()), (vec!["l".to_owned()], 0));
+    assert!(list(from::<ListArgs>(r#"{"by_kind":true,"limit":2}"#)).unwrap().truncated);
+    assert_eq!(list(from::<ListArgs>("{}")).unwrap().by_kind, None);
+}
+
+#[test]
 fn the_limit_says_that_it_cut() {
     let _dir = tree(&[("a", b""), ("b", b""), ("c", b"")]);
     let cut = list(from::<ListArgs>(r#"{"limit":2}"#)).unwrap();
@@ -192,6 +208,15 @@ fn lines_are_counted_from_one_and_the_last_is_included() {
     assert!(why(lines("t", 3, 2)).contains("lines 3 to 2") && why(lines("t", 0, 2)).contains("count from 1"));
     let both = ReadArgs { offset: 1, ..lines("t", 1, 2) };
     assert!(why(both).contains("not both"));
+}
+
+#[test]
+fn a_file_that_is_larger_than_wanted_is_not_read() {
+    let _dir = tree(&[("t", &b"0123456789"[..])]);
+    let args = |most| ReadArgs { path: "t".into(), max_file_bytes: Some(most), ..ReadArgs::default() };
+    let content = read(args(9)).unwrap();
+    assert_eq!((content.encoding, content.size, content.bytes, &*content.text), (Encoding::TooLarge, 10, 0, ""));
+    assert_eq!(read(args(10)).unwrap().text, "0123456789");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::finding::Finding;
 use crate::refute::{self, Claim, Refutation};
-use crate::source::{self, Skipped};
+use crate::source::{self, Scanned, Skipped};
 use vespiary_sdk::prelude::*;
 
 /// What to do.
@@ -26,6 +26,10 @@ pub struct Context {
     /// Files to scan, relative to the project. Folders are not opened: list them first.
     #[serde(default)]
     pub files: Vec<String>,
+    /// Begin no further file once those before it were this many bytes long together; what is left comes back in `left`. Without it
+    /// all are scanned.
+    #[serde(default)]
+    pub bytes_max: Option<u64>,
     /// For `refute`: the finding, as a scan gave it. Only rule, path, line and fingerprint are read.
     #[serde(default)]
     pub finding: Option<Claim>,
@@ -54,8 +58,12 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Files scanned.
     pub scanned: usize,
+    /// How long they are together, as far as they were scanned.
+    pub bytes: u64,
     /// Files not scanned, or not to their end.
     pub skipped: Vec<Skipped>,
+    /// Files that were not begun, since `bytes_max` was reached before them: ask for them again.
+    pub left: Vec<String>,
 }
 
 /// Finds credentials in files: tokens and keys by their providers' forms, private keys, passwords in addresses and random-looking
@@ -64,8 +72,9 @@ pub struct Report {
 pub fn secrets(task: Task<Context>) -> Result<Answer> {
     match task.context.mode {
         Mode::Scan => {
-            let scanned = source::scan_all(&task.context.files)?;
-            Ok(Answer::Scan(Report { findings: scanned.findings, scanned: scanned.files, skipped: scanned.skipped }))
+            let bytes_max = task.context.bytes_max.unwrap_or(u64::MAX);
+            let Scanned { findings, files, bytes, skipped, left } = source::scan_all(&task.context.files, bytes_max)?;
+            Ok(Answer::Scan(Report { findings, scanned: files, bytes, skipped, left: left.to_vec() }))
         }
         Mode::Refute => {
             let claim = task.context.finding.ok_or_else(|| {

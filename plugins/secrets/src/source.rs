@@ -21,14 +21,15 @@ pub struct Skipped {
 /// Bytes asked for at once. With `FILES_AT_ONCE` it bounds what a batch of answers holds in memory.
 const PIECE_BYTES: u64 = 256 * 1024;
 const FILES_AT_ONCE: usize = 24;
-/// Bytes of one file that are read; the rest of a larger one is reported as skipped.
-const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Larger files are skipped; of one that grows meanwhile, what is beyond.
+const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 #[derive(Serialize)]
 struct ReadPiece<'a> {
     path: &'a str,
     offset: u64,
     length: u64,
+    max_file_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -53,24 +54,34 @@ struct Piece {
 
 /// What scanning a list of files gave.
 #[derive(Debug, Default)]
-pub(crate) struct Scanned {
+pub(crate) struct Scanned<'a> {
     pub(crate) findings: Vec<Finding>,
     pub(crate) files: usize,
+    pub(crate) bytes: u64,
     pub(crate) skipped: Vec<Skipped>,
+    /// What was not begun any more.
+    pub(crate) left: &'a [String],
 }
 
-/// Scan files, a batch at a time.
+/// Scan files, a batch at a time, and begin none after `bytes_max` bytes.
 ///
 /// # Errors
 /// Only where nothing more can be had: the call was cancelled or a quota is used up. A file that cannot be read is skipped.
-pub(crate) fn scan_all(paths: &[String]) -> Result<Scanned> {
+pub(crate) fn scan_all(paths: &[String], bytes_max: u64) -> Result<Scanned<'_>> {
     let mut scanned = Scanned::default();
-    for (index, batch) in paths.chunks(FILES_AT_ONCE).enumerate() {
+    let mut done = 0;
+    for batch in paths.chunks(FILES_AT_ONCE) {
         let requests = batch.iter().map(|path| piece_request(path, 0)).collect::<Result<Vec<_>>>()?;
         for (path, answer) in batch.iter().zip(dispatch::call_all(&requests)) {
+            if scanned.bytes >= bytes_max {
+                scanned.left = &paths[done..];
+                return Ok(scanned);
+            }
+            done += 1;
             match scan_file(path, answer) {
-                Ok((findings, cut_short)) => {
+                Ok(Scan { findings, bytes, cut_short }) => {
                     scanned.files += 1;
+                    scanned.bytes += bytes;
                     scanned.findings.extend(findings);
                     scanned.skipped.extend(cut_short.map(|reason| Skipped { path: path.clone(), reason }));
                 }
@@ -78,21 +89,30 @@ pub(crate) fn scan_all(paths: &[String]) -> Result<Scanned> {
                 Err(error) => scanned.skipped.push(Skipped { path: path.clone(), reason: error.to_string() }),
             }
         }
-        let done = (index * FILES_AT_ONCE + batch.len()) as u64;
-        report::progress(done, Some(paths.len() as u64), "files scanned for secrets");
+        report::progress(done as u64, Some(paths.len() as u64), "files scanned for secrets");
     }
     Ok(scanned)
 }
 
-fn piece_request(path: &str, offset: u64) -> Result<Request> {
-    Request::new("files.read", &ReadPiece { path, offset, length: PIECE_BYTES })
+/// What scanning one file gave.
+struct Scan {
+    findings: Vec<Finding>,
+    bytes: u64,
+    /// Why it was not read to its end.
+    cut_short: Option<String>,
 }
 
-/// Scan one file, given the answer for its first piece. The second value says why the file was not read to its end.
-fn scan_file(path: &str, first: Result<Success>) -> Result<(Vec<Finding>, Option<String>)> {
+fn piece_request(path: &str, offset: u64) -> Result<Request> {
+    Request::new("files.read", &ReadPiece { path, offset, length: PIECE_BYTES, max_file_bytes: FILE_BYTES_MAX })
+}
+
+/// Scan one file, given the answer for its first piece.
+fn scan_file(path: &str, first: Result<Success>) -> Result<Scan> {
     let mut piece: Piece = first?.value()?;
-    if piece.encoding == "binary" {
-        return Err(Error::failed("binary"));
+    match &*piece.encoding {
+        "binary" => return Err(Error::failed("binary")),
+        "too-large" => return Err(Error::failed(format!("larger than {FILE_BYTES_MAX} bytes"))),
+        _ => {}
     }
     let mut file = FileScan::new(path);
     loop {
@@ -101,30 +121,30 @@ fn scan_file(path: &str, first: Result<Success>) -> Result<(Vec<Finding>, Option
         let too_long = !last && end >= FILE_BYTES_MAX;
         file.push(&piece.text, last || too_long);
         if last {
-            return Ok((file.finish(), None));
+            return Ok(Scan { findings: file.finish(), bytes: end, cut_short: None });
         }
         if too_long {
-            return Ok((
-                file.finish(),
-                Some(format!("only its first {FILE_BYTES_MAX} of {} bytes were scanned", piece.size)),
-            ));
+            let why = format!("larger than {FILE_BYTES_MAX} bytes, and not scanned beyond");
+            return Ok(Scan { findings: file.finish(), bytes: end, cut_short: Some(why) });
         }
-        piece = match dispatch::call_all(&[piece_request(path, end)?])
+        let why = match dispatch::call_all(&[piece_request(path, end)?])
             .pop()
             .ok_or_else(|| Error::failed("no answer"))?
             .and_then(|success| success.value::<Piece>())
         {
-            Ok(next) if next.encoding == "binary" => {
-                file.push("", true);
-                return Ok((file.finish(), Some(format!("binary from byte {end} on"))));
+            Ok(next) if next.encoding == "binary" => format!("binary from byte {end} on"),
+            Ok(next) if next.encoding == "too-large" => {
+                format!("it grew while it was scanned, and past byte {end} it was not")
             }
-            Ok(next) => next,
+            Ok(next) => {
+                piece = next;
+                continue;
+            }
             Err(error @ (Error::Cancelled | Error::Limit(_))) => return Err(error),
-            Err(error) => {
-                file.push("", true);
-                return Ok((file.finish(), Some(format!("not read past byte {end}: {error}"))));
-            }
+            Err(error) => format!("not read past byte {end}: {error}"),
         };
+        file.push("", true);
+        return Ok(Scan { findings: file.finish(), bytes: end, cut_short: Some(why) });
     }
 }
 
@@ -173,7 +193,8 @@ mod tests {
         content.extend(format!("api_token = '{token}'\n").into_bytes());
         content.extend("more words\n".repeat(40_000).into_bytes());
         serve(vec![("a.py", content), ("b.bin", vec![0; 100])]);
-        let scanned = scan_all(&["a.py".into(), "b.bin".into(), "gone".into()]).unwrap();
+        let paths = ["a.py".into(), "b.bin".into(), "gone".into()];
+        let scanned = scan_all(&paths, u64::MAX).unwrap();
         assert_eq!(scanned.files, 1);
         assert_eq!(scanned.findings.iter().map(|f| f.line).collect::<Vec<_>>(), [line]);
         assert_eq!(
@@ -183,10 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_past_the_limit_is_left_and_nothing_is_lost() {
+        serve(vec![("a", vec![b'a'; 10]), ("b", vec![b'b'; 10]), ("c", vec![b'c'; 10]), ("d", vec![b'd'; 10])]);
+        let paths = ["a", "b", "gone", "c", "d"].map(String::from);
+        for (bytes_max, files, left) in [(0, 0, 5), (1, 1, 4), (10, 1, 4), (11, 2, 3), (25, 3, 1), (40, 4, 0)] {
+            let scanned = scan_all(&paths, bytes_max).unwrap();
+            assert_eq!((scanned.files, scanned.left), (files, &paths[5 - left..]), "{bytes_max}");
+            assert_eq!(scanned.bytes, files as u64 * 10);
+        }
+    }
+
+    #[test]
     fn a_used_up_quota_ends_the_scan() {
         dispatch::mock(|_, _| {
             Err(Error::Limit(vespiary_sdk::LimitHit { quota: "tool-calls".into(), limit: 1, used: 1 }))
         });
-        assert!(matches!(scan_all(&["a".into()]), Err(Error::Limit(_))));
+        assert!(matches!(scan_all(&["a".into()], u64::MAX), Err(Error::Limit(_))));
     }
 }
