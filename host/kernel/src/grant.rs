@@ -4,13 +4,15 @@
 
 use crate::capability::Capability;
 use crate::policy::Denial;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
 /// A set of capabilities, kept free of members that another member already covers. Cloning shares it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Capability>", into = "Vec<Capability>")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "Vec<Capability>")]
 pub struct Grant(Arc<[Capability]>);
 
 impl Grant {
@@ -91,9 +93,22 @@ impl fmt::Display for Grant {
     }
 }
 
-impl From<Vec<Capability>> for Grant {
-    fn from(capabilities: Vec<Capability>) -> Self {
-        Self::minimal(capabilities)
+// Records name the same grant thousands of times in a row, and to make one is dear: each capability is held against each other.
+// So what the last text came to is kept, one for each thread.
+impl<'de> Deserialize<'de> for Grant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        thread_local! {
+            static LAST: RefCell<Option<(Vec<String>, Grant)>> = const { RefCell::new(None) };
+        }
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let known = LAST.with_borrow(|last| last.as_ref().filter(|last| last.0 == texts).map(|last| last.1.clone()));
+        if let Some(grant) = known {
+            return Ok(grant);
+        }
+        let capabilities = texts.iter().map(|text| text.parse().map_err(D::Error::custom));
+        let grant = Self::minimal(capabilities.collect::<Result<Vec<Capability>, _>>()?);
+        LAST.set(Some((texts, grant.clone())));
+        Ok(grant)
     }
 }
 

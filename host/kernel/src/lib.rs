@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod event;
 pub mod gate;
 pub mod grant;
+mod hex;
 pub mod hidden;
 pub mod host;
 pub mod http;

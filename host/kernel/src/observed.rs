@@ -1,6 +1,7 @@
 //! What a call saw of the files outside its cell: each path, and the state in which it was found. Whoever finds every path in
 //! the same state again may expect the same answer from a deterministic tool. Never a content, only its digest.
 
+use crate::hex;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -143,20 +144,7 @@ impl FromStr for ContentDigest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(NotADigest),
-        };
-        let mut bytes = [0; 32];
-        let pairs = text.as_bytes().chunks_exact(2);
-        if text.len() != 64 {
-            return Err(NotADigest);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(pairs) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(Self(bytes))
+        hex::read(text).map(Self).ok_or(NotADigest)
     }
 }
 
@@ -186,13 +174,7 @@ impl<'de> Deserialize<'de> for ContentDigest {
 
 impl fmt::Display for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        // A record holds thousands of these, and formatting byte by byte takes longer than hashing a small file.
-        let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        hex::write(&self.0, f)
     }
 }
 
