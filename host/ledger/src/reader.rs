@@ -4,6 +4,8 @@
 use crate::store::{self, FaultKind, LedgerError};
 use crate::writer::SEQ_BITS;
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -201,13 +203,36 @@ impl Reader {
             Payload::Digest { .. } => return Ok(None),
             Payload::Blob { digest, .. } => digest,
         };
-        let damaged = |why: String| {
-            let what = format!("the blob {} of {}: {why}", digest.short(), self.path.display());
-            LedgerError::new(FaultKind::Corrupt, what, "restore the ledger from a copy")
+        let text = String::from_utf8(self.kept(digest)?).map_err(|error| self.damaged(digest, error))?;
+        Json::parse(text).map(Some).map_err(|error| self.damaged(digest, error))
+    }
+
+    /// The same, read as a Rust value: who wants only parts of a long one has it looked through once, and not twice.
+    pub fn read<T: DeserializeOwned>(&self, payload: &Payload) -> Result<Option<T>, LedgerError> {
+        let wrong = |error: serde_json::Error| {
+            let what = format!("a value of {} has another shape than this program wrote: {error}", self.path.display());
+            LedgerError::new(FaultKind::Corrupt, what, "`vespiary audit verify` tells whether it was changed")
         };
-        let bytes = self.blob(digest)?.ok_or_else(|| damaged("it is missing".into()))?;
-        let text = String::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
-        Json::parse(text).map(Some).map_err(|e| damaged(e.to_string()))
+        self.bytes(payload)?.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(wrong)
+    }
+
+    /// The JSON text of a payload, which was looked at when it was written.
+    pub(crate) fn bytes<'a>(&self, payload: &'a Payload) -> Result<Option<Cow<'a, [u8]>>, LedgerError> {
+        Ok(match payload {
+            Payload::Value(json) => Some(Cow::Borrowed(json.as_str().as_bytes())),
+            Payload::Digest { .. } => None,
+            Payload::Blob { digest, .. } => Some(Cow::Owned(self.kept(digest)?)),
+        })
+    }
+
+    /// The bytes of a blob that a value was moved to.
+    fn kept(&self, digest: &Digest) -> Result<Vec<u8>, LedgerError> {
+        self.blob(digest)?.ok_or_else(|| self.damaged(digest, "it is missing"))
+    }
+
+    fn damaged(&self, digest: &Digest, why: impl fmt::Display) -> LedgerError {
+        let what = format!("the blob {} of {}: {why}", digest.short(), self.path.display());
+        LedgerError::new(FaultKind::Corrupt, what, "restore the ledger from a copy")
     }
 
     pub(crate) fn number(&self, id: &RunId) -> Result<i64, LedgerError> {

@@ -3,12 +3,12 @@
 
 mod ahead;
 
-pub use ahead::ReadAhead;
+pub use ahead::{End, ReadAhead};
 
 use crate::reader::Reader;
 use crate::store::LedgerError;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,7 +21,6 @@ use vespiary_kernel::change::{ChangeSet, Node};
 use vespiary_kernel::event::{Event, Payload, RunStatus};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{AgentId, CallId, Digest, RunId, ToolName};
-use vespiary_kernel::json::Json;
 use vespiary_kernel::observed::ReadSet;
 use vespiary_kernel::path::{Reach, ScopePath};
 use vespiary_kernel::ports::Recall;
@@ -213,13 +212,13 @@ impl Recollection {
     }
 
     fn load(&self, finished: &Finished) -> Option<Past> {
-        let read = |payload: &Payload| self.reader().value(payload).ok().flatten();
+        let text = |payload: &Payload| self.reader().value(payload).ok().flatten();
         let reads = |held: Option<Held<ReadSet>>| match held {
             None => Some(None),
-            Some(held) => held.value(read).map(Some),
+            Some(held) => held.value(self).map(Some),
         };
         let texts = &finished.run;
-        let Ended { value, artifacts, reads: saw, rests_on, .. } = texts.read(&finished.ended)?;
+        let ended: Ended = texts.read(&finished.ended)?;
         let nested = |nested: &Nested| {
             let asked: Asked = texts.read(&nested.asked)?;
             let ended: Ended = texts.read(&nested.ended)?;
@@ -227,7 +226,7 @@ impl Recollection {
             Some(PastCall {
                 origin: ended.reused.clone().unwrap_or_else(here),
                 tool: asked.tool,
-                arguments: read(&asked.arguments)?,
+                arguments: text(&asked.arguments)?,
                 component: ended.component,
                 scope: ended.scope,
                 except: ended.except,
@@ -237,21 +236,27 @@ impl Recollection {
             })
         };
         let mut calls = finished.nested.iter().map(nested).collect::<Option<Vec<_>>>()?;
-        if let Some(held) = rests_on {
-            calls.extend(held.value(read)?);
+        if let Some(held) = ended.rests_on {
+            calls.extend(held.value(self)?);
         }
         Some(Past {
             origin: finished.first.clone(),
             bond: finished.bond,
-            value: read(&value?)?,
-            artifacts,
-            reads: reads(saw)?,
+            value: text(&ended.value?)?,
+            artifacts: ended.artifacts,
+            reads: reads(ended.reads)?,
             nested: calls,
             changes: match &finished.changes {
                 None => ChangeSet::default(),
-                Some(changes) => read(changes)?.read().ok()?,
+                Some(changes) => self.value(changes)?,
             },
         })
+    }
+
+    /// A value, taken apart where nobody waits for the reader.
+    fn value<T: DeserializeOwned>(&self, payload: &Payload) -> Option<T> {
+        let bytes = self.reader().bytes(payload).ok()??;
+        serde_json::from_slice(&bytes).ok()
     }
 
     // Each lock guards one step; a panic inside leaves nothing half done.
@@ -307,7 +312,7 @@ impl Recall for Recollection {
         let (key, at) = self.places.get(origin)?;
         match &self.finished.get(key)?.get(*at)?.changes {
             None => Some(ChangeSet::default()),
-            Some(changes) => self.reader().value(changes).ok()??.read().ok(),
+            Some(changes) => self.value(changes),
         }
     }
 
@@ -335,10 +340,10 @@ enum Held<T> {
 }
 
 impl<T: for<'a> Deserialize<'a>> Held<T> {
-    fn value(self, read: impl FnOnce(&Payload) -> Option<Json>) -> Option<T> {
+    fn value(self, of: &Recollection) -> Option<T> {
         match self {
             Self::Value(value) => Some(value),
-            Self::Blob { digest, bytes } => read(&Payload::Blob { digest, bytes })?.read().ok(),
+            Self::Blob { digest, bytes } => of.value(&Payload::Blob { digest, bytes }),
             Self::Digest {} => None,
         }
     }

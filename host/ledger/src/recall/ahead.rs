@@ -13,13 +13,34 @@ const AHEAD_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub struct ReadAhead {
     over: Arc<AtomicBool>,
+    ended: End,
     thread: Option<JoinHandle<()>>,
 }
 
-impl ReadAhead {
+/// Whether answers are still being read ahead.
+#[derive(Debug, Clone, Default)]
+pub struct End(Arc<AtomicBool>);
+
+impl End {
     /// Whether nothing is left to be read.
-    pub fn is_over(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    pub fn is_reached(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Reaches the end with whoever holds it, however that ends.
+struct Reaching(End);
+
+impl Drop for Reaching {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ReadAhead {
+    /// When it will be over.
+    pub fn end(&self) -> End {
+        self.ended.clone()
     }
 }
 
@@ -34,12 +55,14 @@ impl Drop for ReadAhead {
 }
 
 impl Recollection {
-    /// Take answers out of the record before they are asked for, in the order in which they were given, while nothing else is to be done
-    /// on a processor. Ends with the returned value.
-    pub fn read_ahead(self: &Arc<Self>) -> ReadAhead {
-        let over = Arc::new(AtomicBool::new(false));
-        let (all, stop) = (Arc::clone(self), Arc::clone(&over));
+    /// Take answers out of the record before they are asked for, in the order in which they were given, on a thread that does `first`
+    /// before all else. Ends with the returned value.
+    pub fn read_ahead(self: &Arc<Self>, first: impl FnOnce() + Send + 'static) -> ReadAhead {
+        let (over, ended) = (Arc::new(AtomicBool::new(false)), End::default());
+        let (all, stop, reaching) = (Arc::clone(self), Arc::clone(&over), Reaching(ended.clone()));
         let read = move || {
+            let _reaching = reaching;
+            first();
             let mut bytes = 0;
             for finished in all.order.iter().filter_map(|(key, at)| all.finished.get(key)?.get(*at)) {
                 bytes += finished.bytes();
@@ -52,6 +75,6 @@ impl Recollection {
             }
         };
         // Without a thread each answer is read when it is asked for.
-        ReadAhead { over, thread: thread::Builder::new().name("recall".into()).spawn(read).ok() }
+        ReadAhead { over, ended, thread: thread::Builder::new().name("recall".into()).spawn(read).ok() }
     }
 }

@@ -127,7 +127,7 @@ fn what_an_answer_rests_on_comes_back_from_the_calls_themselves_and_from_the_lis
         let reader = Reader::open(&path).unwrap();
         let all = Recollection::read(reader, "w", &[], std::slice::from_ref(run), Doubt::Ask).unwrap();
         let all = Arc::new(all);
-        let reading = ahead.then(|| all.read_ahead());
+        let reading = ahead.then(|| all.read_ahead(|| ()));
         std::thread::sleep(std::time::Duration::from_millis(if ahead { 50 } else { 0 }));
         assert_eq!(all.tools().iter().map(|tool| tool.as_str()).collect::<Vec<_>>(), ["worker.run"]);
         let past = all.past(&key(), 0).unwrap();
