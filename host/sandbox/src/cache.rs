@@ -1,28 +1,32 @@
 //! Compiled code on disk, so that a component is compiled once per machine and not once per process. A file here is trusted
 //! only after its digest was checked; whatever is wrong with one, the answer is to compile again. Beside it, in the same form, what
-//! is known of contents. Never mapped, never run from this file: that is `precompiled`.
+//! is known of contents. Nothing is mapped or run from this file: that is `precompiled`.
 
-use crate::precompiled::Intact;
+use crate::precompiled::{Intact, IntactFile};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions, OpenOptionsExt, PermissionsExt};
-use rustix::fs::OFlags;
-use sha2::{Digest as _, Sha256};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::collections::hash_map::DefaultHasher;
+use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use vespiary_kernel::ids::Digest;
 use wasmtime::Engine;
 
-/// First bytes of every file: what it is, and the layout that follows (32 bytes of SHA-256, then the code).
-const MAGIC: &[u8; 16] = b"vespiary cwasm 1";
+/// First bytes of every file: what it is, and the layout that follows (32 bytes of BLAKE3, then the code).
+const MAGIC: &[u8; 16] = b"vespiary cwasm 2";
 
 const HEADER: usize = MAGIC.len() + 32;
 
 /// The longest file that is read, bytes. Code is a few times the length of its component, which is limited itself; a longer
 /// file is nothing that this program wrote, and reading it would cost the host its memory.
 const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// How much of a file is copied at once, bytes: what stays near the processor.
+const COPY_BYTES: usize = 256 << 10;
 
 /// Files of other Wasmtimes have other names, so that two installed versions do not overwrite each other's.
 const WASMTIME: &str = "48.0.8";
@@ -74,6 +78,38 @@ impl Cache {
         self.entry(&self.name(component))
     }
 
+    /// The same in a file of its own that is in no directory and that nobody can change any more: mapped, it costs one copy and those
+    /// pages that are used. None where this system has no such files.
+    pub(crate) fn read_sealed(&self, component: &Digest) -> Option<Sealed> {
+        self.sealed(&self.name(component)).ok().flatten().map(Sealed)
+    }
+
+    fn sealed(&self, name: &str) -> io::Result<Option<OwnedFd>> {
+        let Some((file, _)) = self.own(name)? else { return Ok(None) };
+        let mut source = file.take(FILE_BYTES_MAX);
+        let mut header = [0; HEADER];
+        source.read_exact(&mut header)?;
+        let (magic, digest) = header.split_at(MAGIC.len());
+        if magic != MAGIC {
+            return Ok(None);
+        }
+        let memory = memfd_create("vespiary-code", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let (mut copy, mut hasher) = (File::from(memory), sealer(name));
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            match source.read(&mut buffer)? {
+                0 => break,
+                n => {
+                    hasher.update(&buffer[..n]);
+                    copy.write_all(&buffer[..n])?;
+                }
+            }
+        }
+        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        fcntl_add_seals(&copy, seals)?;
+        Ok((digest == hasher.finalize().as_bytes()).then(|| copy.into()))
+    }
+
     /// The same of a file that is no compiled code: what this program notes for itself.
     pub(crate) fn read_named(&self, name: &str) -> Option<Vec<u8>> {
         let mut bytes = self.entry(name)?.0;
@@ -88,17 +124,21 @@ impl Cache {
         (magic == MAGIC && digest == seal(name, content)).then_some(Entry(bytes))
     }
 
-    /// All of the file, or none where it is no file of this user's, of a length that code can have. Opened without waiting: a pipe in its
-    /// place, with nobody at the other end, would hold this thread for ever.
-    fn whole(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+    /// The file and its length, or none where it is no file of this user's, of a length that code can have. Opened without waiting: a pipe
+    /// in its place, with nobody at the other end, would hold this thread for ever.
+    fn own(&self, name: &str) -> io::Result<Option<(cap_std::fs::File, u64)>> {
         let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let file = self.dir.open_with(name, OpenOptions::new().read(true).custom_flags(at_once))?;
         let metadata = file.metadata()?;
         let own = metadata.uid() == rustix::process::geteuid().as_raw();
-        if !metadata.is_file() || !own || metadata.len() > FILE_BYTES_MAX {
-            return Ok(None);
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+        let fits = metadata.is_file() && own && metadata.len() <= FILE_BYTES_MAX;
+        Ok(fits.then(|| (file, metadata.len())))
+    }
+
+    /// All of it.
+    fn whole(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let Some((file, length)) = self.own(name)? else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         // It may be growing.
         file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
@@ -143,9 +183,26 @@ impl Entry {
     }
 }
 
-/// The name is part of what is sealed: a whole file under another component's name is not that component.
+/// A whole file that nobody can change.
+pub(crate) struct Sealed(OwnedFd);
+
+impl Sealed {
+    /// The compiled code, with the cache's word that it is what the file's digest says.
+    pub(crate) fn code(&self) -> IntactFile<'_> {
+        IntactFile::vouched_by_cache(&self.0)
+    }
+}
+
 fn seal(name: &str, content: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(name).chain_update([0]).chain_update(content).finalize().into()
+    *sealer(name).update(content).finalize().as_bytes()
+}
+
+/// The name is part of what is sealed: a whole file under another component's name is not that component. BLAKE3, since each process
+/// that loads code waits for this.
+fn sealer(name: &str) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(name.as_bytes()).update(&[0]);
+    hasher
 }
 
 fn open_or_create(path: &Path) -> io::Result<Dir> {
@@ -209,16 +266,34 @@ mod tests {
         assert!(cache.read(&one).is_some());
         let file = only_file(&path);
         let whole = std::fs::read(&file).unwrap();
+        let is_there = |component| cache.read(component).is_some() || cache.read_sealed(component).is_some();
         for at in 0..whole.len() {
             let mut changed = whole.clone();
             changed[at] ^= 1;
             std::fs::write(&file, &changed).unwrap();
-            assert!(cache.read(&one).is_none(), "a change at byte {at} went unnoticed");
+            assert!(!is_there(&one), "a change at byte {at} went unnoticed");
             std::fs::write(&file, &whole[..at]).unwrap();
-            assert!(cache.read(&one).is_none(), "a cut at byte {at} went unnoticed");
+            assert!(!is_there(&one), "a cut at byte {at} went unnoticed");
         }
         std::fs::write(&file, &whole).unwrap();
         std::fs::rename(&file, path.join(cache.name(&other))).unwrap();
-        assert!(cache.read(&other).is_none(), "another component's code was taken for this one's");
+        assert!(!is_there(&other), "another component's code was taken for this one's");
+    }
+
+    #[test]
+    fn what_was_found_whole_stays_so() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("code");
+        let cache = Cache::open(&path, &Engine::default()).unwrap();
+        let one = Digest::of(b"one");
+        cache.write(&one, b"machine code").unwrap();
+        let Sealed(sealed) = cache.read_sealed(&one).unwrap();
+        // The file itself is cut and written over; the copy is not, not even by whoever reaches it.
+        std::fs::write(only_file(&path), b"").unwrap();
+        let by_name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&sealed));
+        let file = std::fs::File::options().read(true).write(true).open(&by_name).unwrap();
+        assert!(std::os::unix::fs::FileExt::write_at(&file, b"x", 0).is_err());
+        assert!(file.set_len(1).is_err() && file.set_len(100).is_err());
+        assert_eq!(std::fs::read(&by_name).unwrap(), b"machine code");
     }
 }

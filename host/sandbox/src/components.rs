@@ -171,8 +171,10 @@ impl Components {
 impl Shared {
     /// The component, where its code is in the cache. A file this engine does not take after all is as good as none.
     fn compiled(&self, digest: &Digest) -> Option<Component> {
-        let entry = self.cache.as_ref()?.read(digest)?;
-        precompiled::load(&self.engine, entry.code()).ok()
+        let cache = self.cache.as_ref()?;
+        let mapped = cache.read_sealed(digest).and_then(|file| precompiled::map(&self.engine, file.code()).ok());
+        // Not every system lets what is in memory be run from there.
+        mapped.or_else(|| precompiled::load(&self.engine, cache.read(digest)?.code()).ok())
     }
 
     fn stored(&self, digest: &Digest) -> Result<Stored, Failure> {
