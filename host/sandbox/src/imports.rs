@@ -83,7 +83,7 @@ pub(crate) struct Imports {
     egress: Option<Arc<dyn Egress>>,
     variables: Arc<BTreeMap<String, String>>,
     layers: Option<Arc<Layers>>,
-    known: Arc<Known>,
+    known: Option<Arc<Known>>,
 }
 
 impl Imports {
@@ -92,7 +92,7 @@ impl Imports {
         egress: Option<Arc<dyn Egress>>,
         variables: Arc<BTreeMap<String, String>>,
         layers: Option<Arc<Layers>>,
-        known: Arc<Known>,
+        known: Option<Arc<Known>>,
     ) -> wasmtime::Result<Self> {
         let mut bare = Linker::new(engine);
         link_wasi(&mut bare)?;
@@ -198,7 +198,7 @@ impl Imports {
             true => Recording::Contents,
             false => Recording::Paths,
         };
-        let files = Files::new(granted, account, quota, Seen::new(recording, Some(Arc::clone(&self.known))));
+        let files = Files::new(granted, account, quota, Seen::new(recording, self.known.clone()));
         Cell::empty(quota, Arc::clone(account), Senses::of(kind), files)
     }
 }

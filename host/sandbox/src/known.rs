@@ -179,7 +179,9 @@ impl Known {
     fn kept(&self) -> &HashMap<Version, ContentDigest> {
         self.kept.get_or_init(|| {
             let bytes = self.place.as_ref().and_then(|place| place.read_named(FILE)).unwrap_or_default();
-            entries(&bytes).take(KEPT_MAX).collect()
+            let mut kept = HashMap::with_capacity((bytes.len() / ENTRY_BYTES).min(KEPT_MAX));
+            kept.extend(entries(&bytes).take(KEPT_MAX));
+            kept
         })
     }
 

@@ -83,6 +83,8 @@ pub struct SandboxConfig {
     pub stack_bytes_max: u64,
     /// What sends requests. None: every request is denied.
     pub egress: Option<Arc<dyn Egress>>,
+    /// Whether what cells read is remembered, by its digest: it saves whoever comes after from reading or hashing it.
+    pub remembers: bool,
 }
 
 impl SandboxConfig {
@@ -98,6 +100,7 @@ impl SandboxConfig {
             compiler: None,
             stack_bytes_max: 0,
             egress: None,
+            remembers: true,
         }
         .with(&HostLimits::default())
     }
@@ -175,7 +178,8 @@ impl Sandbox {
         let layers = config.worktree_dir.map(|dir| Layers::open(&dir, LayerLimits::default())).transpose();
         let layers = layers.map_err(SandboxError::Worktrees)?.map(Arc::new);
         let known = Arc::new(Known::new(cache.clone(), Settling::default()));
-        let imports = Imports::new(&engine, config.egress, config.variables, layers.clone(), Arc::clone(&known));
+        let of_cells = config.remembers.then(|| Arc::clone(&known));
+        let imports = Imports::new(&engine, config.egress, config.variables, layers.clone(), of_cells);
         Ok(Self {
             imports: imports.map_err(wrong)?,
             layers,

@@ -26,23 +26,26 @@ use vespiary_kernel::sight::Sight;
 const BASE_BYTES_MAX: u64 = 4 << 20;
 
 /// Observations for which one thread is enough, and the most threads that look.
-const OF_ONE_THREAD: usize = 1_000;
+const OF_ONE_THREAD: usize = 400;
 const THREADS_MAX: usize = 4;
 
 /// Tells whether files are as they were, without reading those whose content is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rechecker {
     known: Arc<Known>,
+    threads: usize,
 }
 
 impl Rechecker {
     pub(crate) fn new(known: Arc<Known>) -> Self {
-        Self { known }
+        // Asking takes as long as looking at a hundred files.
+        let threads = available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        Self { known, threads }
     }
 
     /// Whether whoever is granted `granted` meets everything in `seen` in the same state. Much is looked at by several threads.
     pub(crate) fn unchanged(&self, granted: &Granted, seen: &[&Observation]) -> bool {
-        let threads = (seen.len() / OF_ONE_THREAD).min(THREADS_MAX).min(available_parallelism().map_or(1, usize::from));
+        let threads = (seen.len() / OF_ONE_THREAD).min(self.threads);
         let differs = &AtomicBool::new(false);
         let look = |part| {
             if !self.all_unchanged(granted, part, differs) {
@@ -80,7 +83,13 @@ impl Rechecker {
     }
 
     fn found(&self, tree: &Tree, path: &str, state: &Observed, near: &mut Near) -> bool {
-        let stat = match tree.rules.sight(path) {
+        let sight = tree.rules.sight(path);
+        if let Observed::Directory { listing: Some(listing) } = state {
+            // What is no directory cannot be listed.
+            return !matches!(sight, Sight::Outside | Sight::Hidden)
+                && shown_entries(tree, path).is_ok_and(|entries| listing_digest(&entries) == *listing);
+        }
+        let stat = match sight {
             Sight::Outside | Sight::Hidden => None,
             sight => match tree.backing.stat_near(path, near) {
                 Ok(stat) if sight == Sight::Passage && stat.kind != Kind::Dir => None,
@@ -94,9 +103,7 @@ impl Rechecker {
             (Observed::File { bytes, content, .. }, Some(stat @ Stat { kind: Kind::File, .. })) => {
                 *bytes == stat.bytes && content.is_none_or(|content| self.content(tree, path, &stat) == Some(content))
             }
-            (Observed::Directory { listing }, Some(Stat { kind: Kind::Dir, .. })) => listing.is_none_or(|listing| {
-                shown_entries(tree, path).is_ok_and(|entries| listing_digest(&entries) == listing)
-            }),
+            (Observed::Directory { .. }, Some(Stat { kind: Kind::Dir, .. })) => true,
             (Observed::Link { target }, Some(Stat { kind: Kind::Link, .. })) => target
                 .as_deref()
                 .is_none_or(|target| tree.backing.read_link(path).is_ok_and(|now| now.to_str() == Some(target))),
@@ -232,7 +239,7 @@ mod tests {
         let state = |name: &String| Observed::File { bytes: name.len() as u64, read: false, content: None };
         let all: Vec<_> = names.iter().map(|name| seen(name, state(name))).collect();
         let all: Vec<_> = all.iter().collect();
-        let rechecker = Rechecker::default();
+        let rechecker = Rechecker::new(Arc::default());
         assert!(rechecker.unchanged(&granted, &all));
         for place in [0, names.len() / 2, names.len() - 1] {
             fs::write(root.join(&names[place]), "longer than it was before").unwrap();
@@ -257,7 +264,7 @@ mod tests {
         let scope = Scope::whole(Grant::of_run(held.iter().map(|held| held.parse().unwrap())));
         let granted = Scopes::default().open(root, &scope).unwrap();
         let all = look(root, &granted, &["a", "d", "d/b", "l", "missing", ".", &beyond]);
-        let rechecker = Rechecker::default();
+        let rechecker = Rechecker::new(Arc::default());
         let same = || rechecker.unchanged(&granted, &all.iter().collect::<Vec<_>>());
         assert!(same() && same());
 
