@@ -96,6 +96,8 @@ pub struct Before {
     pub doubt: Option<Doubt>,
     /// Run nothing, record nothing, and keep here what would be asked.
     pub foresee: Option<Arc<Questions>>,
+    /// It is one call and no more: what it learns of files is of use to nobody after it.
+    pub once: bool,
 }
 
 /// What is known, what it has cost, and what the same cost the last time.
@@ -126,16 +128,20 @@ impl Before {
         }
         let all = Arc::new(Recollection::read(reader, title, &self.resumed, &earlier, doubt)?);
         let (spent, last) = (all.spent(), all.last());
-        prepare(sandbox, all.tools().iter().filter_map(|tool| shelf.find(tool)).collect());
-        let ahead = all.read_ahead();
+        prepare(sandbox, all.tools().iter().filter_map(|tool| shelf.find(tool)).collect(), step_behind);
+        let ahead = all.read_ahead(step_behind);
         Ok((all, spent, last, Some(ahead)))
     }
 }
 
-/// Load compiled code on a thread of its own. Without one, each component is loaded when it is first called.
-fn prepare(sandbox: &Arc<Sandbox>, plugins: Vec<Arc<Plugin>>) {
+/// Load compiled code on a thread of its own, which does `first` before all else. Without one, each component is loaded when it is first
+/// called.
+fn prepare(sandbox: &Arc<Sandbox>, plugins: Vec<Arc<Plugin>>, first: fn()) {
     let sandbox = Arc::clone(sandbox);
-    let load = move || plugins.iter().for_each(|plugin| sandbox.prepare(plugin));
+    let load = move || {
+        first();
+        plugins.iter().for_each(|plugin| sandbox.prepare(plugin));
+    };
     let _ = std::thread::Builder::new().name("prepare".into()).spawn(load);
 }
 
@@ -158,7 +164,8 @@ impl Host {
         let catalog = Arc::new(Renewable::new(Arc::clone(&shelf)));
         let egress = egress(&rules, &limits)?;
         let config = sandbox_config(home, Arc::clone(&catalog) as _, at, &limits).with_egress(Arc::clone(&egress));
-        let config = SandboxConfig { worktree_dir: Some(home.worktrees()), ..config };
+        let remembers = !before.once;
+        let config = SandboxConfig { worktree_dir: Some(home.worktrees()), remembers, ..config };
         let sandbox = Arc::new(Sandbox::new(config)?);
         if let Some(refused) = sandbox.cache_refused() {
             eprintln!("vespiary: {refused}");
@@ -166,7 +173,7 @@ impl Host {
         if before.is_some() {
             // Nothing of a script runs before its engine is there.
             let engine = shelf.engine().ok().map(|entry| Arc::clone(&entry.plugin));
-            prepare(&sandbox, engine.into_iter().collect());
+            prepare(&sandbox, engine.into_iter().collect(), || ());
         }
         let ledger = Arc::new(Ledger::open(&home.ledger())?);
         let (quietly, elsewhere): (Quietly, _) = match person {
@@ -260,8 +267,14 @@ fn under(at: Capacity, limits: &HostLimits) -> Capacity {
     }
 }
 
-/// How far the threads of a server's cells stand behind those that answer, as `nice` counts it: a third of a processor that both want.
+/// How far a thread stands behind those that somebody waits for, as `nice` counts it: a third of a processor that both want.
 const BEHIND: i32 = 5;
+
+/// From here on, this thread gives way to others.
+pub fn step_behind() {
+    // Where it cannot be, what others wait for is a little later.
+    let _ = rustix::process::nice(BEHIND);
+}
 
 /// Scripts alive at once: a run's own and four that it calls, which mostly wait.
 const SCRIPTS: usize = 5;
@@ -306,11 +319,7 @@ pub fn runtime() -> Result<Runtime, Trouble> {
 /// The same for a server: with more threads than processors, so that it is the system that shares them out between calls, and a little
 /// behind those that hear clients and answer them.
 pub fn runtime_of_server() -> Result<Runtime, Trouble> {
-    let behind = || {
-        // Where it cannot be, an answer is a little later.
-        let _ = rustix::process::nice(BEHIND);
-    };
-    built(threads((cores() * 4).clamp(8, 128), "cells").on_thread_start(behind))
+    built(threads((cores() * 4).clamp(8, 128), "cells").on_thread_start(step_behind))
 }
 
 /// A runtime for what only waits, apart from cells, none of which can then keep it from its turn.
@@ -413,7 +422,7 @@ impl Trouble {
                 "`vespiary plugin inspect NAME --json` shows the schema of the arguments".into()
             }
             Failure::NotFound(_) => {
-                "`vespiary plugin list` names the plugins, `vespiary plugin inspect NAME` their tools".into()
+                "`vespiary plugin list` names the plugins, `vespiary plugin inspect NAME` their tools; files are named as seen from --dir".into()
             }
             Failure::Limit(hit) => {
                 format!("ask for less at once, or raise {}-max under [quota] in the plugin.toml", hit.quota)

@@ -53,7 +53,8 @@ pub(super) fn call(args: &CallArgs, policy: Option<&Path>) -> Result<Exit, Troub
     let plugin = named(&shelf, &args.tool)?;
     let grant = wiring::grant(&args.permissions, defaults(&plugin, &args.tool));
     let id = wiring::new_run_id()?;
-    let host = Host::open(&home, shelf, wiring::capacity_of_call(), rules, Person::alone(), None, Before::default())?;
+    let before = Before { once: true, ..Before::default() };
+    let host = Host::open(&home, shelf, wiring::capacity_of_call(), rules, Person::alone(), None, before)?;
     let who = host.dispatcher.start(id.clone(), root, grant, RunLimits::default());
     let live = Live::begin(&home, &id)?;
     let runtime = wiring::runtime()?;

@@ -21,7 +21,8 @@ use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
 use crate::progress::{Calls, Display};
-use crate::report::coverage::Files;
+use crate::report::following::Following;
+use crate::report::there::Files;
 use crate::report::write;
 use crate::report::{count, duration};
 use crate::terminal::line;
@@ -33,6 +34,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use vespiary_fleet::drive::{RunReport, Settings, Workflow, drive};
 use vespiary_fleet::model::Models;
@@ -52,8 +54,7 @@ use vespiary_kernel::pool::Capacity;
 use vespiary_kernel::ports::LogError;
 use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::script::ErrorKind;
-use vespiary_ledger::ledger::Ledger;
-use vespiary_ledger::recall::{LastTime, ReadAhead, Spent};
+use vespiary_ledger::recall::{End, LastTime, ReadAhead, Spent};
 
 /// The longest file of arguments, bytes.
 const ARGS_BYTES_MAX: u64 = 16 << 20;
@@ -113,7 +114,7 @@ pub(super) fn run(
         }
         Some(Onward { runs, script, args, doubt, .. }) => {
             let over = over(&script);
-            (script, args, Before { resumed: runs, over, doubt: Some(doubt), foresee: foresee.clone() })
+            (script, args, Before { resumed: runs, over, doubt: Some(doubt), foresee: foresee.clone(), once: false })
         }
     };
     let earlier = before.resumed.clone();
@@ -181,6 +182,7 @@ pub(super) fn run(
     let live = Arc::new(Live::begin(&home, &id)?);
     let place = gates::Place { home: &home, run: &id, root: &root, grant: who.grant() };
     let gatekeeper = AtRun::new(&place, Arc::clone(&live), Arc::clone(&host.terminal), &earlier)?;
+    let following = Following::start(&host.ledger, &id, wiring::step_behind);
     let display = (!args.quiet && !args.output.json && !plan)
         .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
     let how = Settings {
@@ -210,12 +212,11 @@ pub(super) fn run(
     // Where the same had agents the last time, its report will need to know which files there are. A run that can change nothing finds the
     // same ones at its beginning as at its end.
     let early = host.last.is_some_and(|last| last.agents > 0) && !who.grant().has_effects() && !plan;
-    let (ended, walked) = runtime.block_on(async {
+    let walking = early.then(|| walk(&root, who.grant(), host.ahead.as_ref().map(ReadAhead::end))).flatten();
+    let ended = runtime.block_on(async {
         let stop = Stop::default();
         let listening = tokio::spawn(listen(stop.clone(), Arc::clone(&live)));
-        let driving = drive(&host.dispatcher, &who, &engine, &workflow, how, watch, &stop);
-        let walking = async { if early { walk(&root, who.grant(), host.ahead.as_ref()).await } else { None } };
-        let ended = tokio::join!(driving, walking);
+        let ended = drive(&host.dispatcher, &who, &engine, &workflow, how, watch, &stop).await;
         listening.abort();
         ended
     });
@@ -227,10 +228,10 @@ pub(super) fn run(
     let Host { dispatcher, ledger, shelf, sandbox, ahead, .. } = host;
     drop(ahead);
     drop(dispatcher);
-    // What is left to do is done side by side: the project is walked while the record is closed and read back, and the cells' memory goes
-    // back meanwhile.
-    std::thread::scope(|beside| {
-        let there = beside.spawn(|| match (ended.agents, walked) {
+    // What is left to do is done side by side: the project is walked while the last of the record is read back, and the cells' memory goes back
+    // meanwhile; the record is closed while the report is written.
+    thread::scope(|beside| {
+        let there = beside.spawn(|| match (ended.agents, walking.and_then(|walking| walking.join().ok())) {
             (0, _) => Files::default(),
             (_, Some(walked)) => walked,
             (_, None) => Files::below(&root, who.grant()),
@@ -239,51 +240,62 @@ pub(super) fn run(
             sandbox.keep_known();
             drop(sandbox);
         });
-        let recorded = ledger.close();
-        drop(lease);
+        let close = || {
+            let recorded = ledger.close();
+            drop(lease);
+            recorded
+        };
         if let Some(questions) = foresee {
+            drop(following);
+            // Nothing was recorded.
+            let _ = close();
             return match ended.status {
                 RunStatus::Failed => Err(failure(&script, &workflow.source, &ended)),
                 _ => plan::show(&ended, questions.take(), args.output),
             };
         }
         let source = &workflow.source;
-        let over = Over { who: &who, ended: &ended, ledger: &ledger, shelf: &shelf, script: &script, source };
+        let over = Over { who: &who, ended: &ended, shelf: &shelf, script: &script, source };
         let there = || there.join().unwrap_or_default();
-        tell(args, &home, &over, there, out_is_new, recorded)
+        tell(args, &home, &over, following, there, out_is_new, close)
     })
 }
 
-/// The files of the project, looked up once what the run can know beforehand has been read: then its script waits for a first answer, and
-/// a processor has nothing to do.
-async fn walk(root: &Path, grant: &Grant, ahead: Option<&ReadAhead>) -> Option<Files> {
-    while ahead.is_some_and(|ahead| !ahead.is_over()) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+/// The files of the project, looked up on a thread of its own once what the run can know beforehand has been read: then its script computes,
+/// or waits for a first answer, and a processor has nothing to do.
+fn walk(root: &Path, grant: &Grant, read: Option<End>) -> Option<JoinHandle<Files>> {
     let (root, grant) = (root.to_owned(), grant.clone());
-    tokio::task::spawn_blocking(move || Files::below(&root, &grant)).await.ok()
+    let look = move || {
+        wiring::step_behind();
+        while read.as_ref().is_some_and(|read| !read.is_reached()) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Files::below(&root, &grant)
+    };
+    thread::Builder::new().name("walk".into()).spawn(look).ok()
 }
 
 /// A run that is over.
 struct Over<'a> {
     who: &'a Principal,
     ended: &'a RunReport,
-    ledger: &'a Ledger,
     shelf: &'a Shelf,
     script: &'a Path,
     source: &'a str,
 }
 
-/// Write the report, apply what may be applied, and say how it went. `there` waits for the files that could be read.
+/// Write the report on what `following` read, apply what may be applied, and say how it went. `there` waits for the files that could be read; `close` ends the
+/// record.
 fn tell(
     args: &RunArgs,
     home: &Home,
     over: &Over<'_>,
+    following: Following,
     there: impl FnOnce() -> Files,
     out_is_new: bool,
-    recorded: Result<(), LogError>,
+    close: impl FnOnce() -> Result<(), LogError> + Send,
 ) -> Result<Exit, Trouble> {
-    let Over { who, ended, ledger, shelf, script, source } = *over;
+    let Over { who, ended, shelf, script, source } = *over;
     // A script that never began has nothing to report on.
     if ended.calls <= 1
         && matches!(&ended.error, Some(RunError::Script(e)) if matches!(e.kind, ErrorKind::Syntax | ErrorKind::Meta))
@@ -293,8 +305,14 @@ fn tell(
         }
         return Err(failure(script, source, ended));
     }
-    let report = report(ledger, shelf, who, ended, there);
-    let written = write::write(&report, &args.out)?;
+    let report = report(following, shelf, ended, there);
+    let (recorded, written) = thread::scope(|beside| {
+        let closing = beside.spawn(close);
+        let written = write::write(&report, &args.out);
+        (closing.join(), written)
+    });
+    let written = written?;
+    let recorded = recorded.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let exit = match (recorded, ended.status) {
         (Err(error), _) => Err(error.into()),
         (Ok(()), RunStatus::Failed) => Err(failure(script, source, ended)),

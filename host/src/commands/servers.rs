@@ -91,7 +91,8 @@ pub(super) fn trust(args: &TrustArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let plugin = super::call::named(&shelf, &entry)?;
     let grant = wiring::grant(&args.permissions, defaults(&plugin, &entry));
     let id = wiring::new_run_id()?;
-    let host = Host::open(&home, shelf, wiring::capacity_of_call(), rules, Person::alone(), None, Before::default())?;
+    let before = Before { once: true, ..Before::default() };
+    let host = Host::open(&home, shelf, wiring::capacity_of_call(), rules, Person::alone(), None, before)?;
     let who = host.dispatcher.start(id.clone(), root.clone(), grant, RunLimits::default());
     let live = Live::begin(&home, &id)?;
     let runtime = wiring::runtime()?;

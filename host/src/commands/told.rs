@@ -3,57 +3,33 @@
 
 use crate::catalog::Shelf;
 use crate::exit::Trouble;
-use crate::report::coverage::{Files, Reading};
 use crate::report::findings::Severity;
-use crate::report::record::Record;
+use crate::report::following::{Following, Gathered};
+use crate::report::there::Files;
 use crate::report::write::Written;
 use crate::report::{Answer, Component, Report, by_severity, count, duration, error_text, spent, thousands, what};
 use crate::terminal::{Style, clipped, line, plain};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::path::Path;
 use vespiary_fleet::drive::RunReport;
 use vespiary_fleet::excerpt::excerpt;
 use vespiary_fleet::gates::OpenGate;
 use vespiary_kernel::call::Failure;
-use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
+use vespiary_kernel::event::{RunError, RunStatus};
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
-use vespiary_kernel::principal::Principal;
 use vespiary_kernel::script::{ErrorKind, Verdict};
-use vespiary_ledger::ledger::Ledger;
 
 /// What the ledger tells of the run, or, where it can no longer be read, what the driver does. `there` is asked last for the files that
 /// could be read.
-pub(super) fn report(
-    ledger: &Ledger,
-    shelf: &Shelf,
-    who: &Principal,
-    ended: &RunReport,
-    there: impl FnOnce() -> Files,
-) -> Report {
-    let id = who.run().id();
-    let (mut folding, mut reading) = (Record::fold(id.clone()), Reading::default());
-    let mut asked = HashMap::new();
-    let read = ledger.reader().and_then(|reader| {
-        for event in reader.events(id)? {
-            let event = event?;
-            if let Event::CallIntended { call, agent, .. } = &event.event {
-                asked.insert(*call, *agent);
-            }
-            if let Event::CallEnded { call, .. } = &event.event {
-                let value = |payload: &Payload| reader.value(payload).ok().flatten();
-                reading.add(&event.event, asked.remove(call), value);
-            }
-            folding.add(u64::try_from(event.time_us).unwrap_or(0), event.event);
-        }
-        Ok(())
-    });
-    if let Err(error) = read {
+pub(super) fn report(following: Following, shelf: &Shelf, ended: &RunReport, there: impl FnOnce() -> Files) -> Report {
+    let (gathered, lost) = following.finish();
+    if let Some(error) = lost {
         eprintln!("vespiary: the report lacks what could not be read back: {error}");
     }
-    let mut record = folding.finish();
+    let Gathered { record, reading, .. } = gathered;
+    let mut record = record.finish();
     if let Ok(Meta { name }) = ended.meta.read() {
         record.title = name;
     }

@@ -1,19 +1,12 @@
-//! Which files of the project no agent read: what a report on a project says nothing about. What agents read is in the record; what
-//! there is to read is looked up when the run ends, or already while one begins that can change nothing, under the grant of the run. Names only; no file is opened.
+//! Which files of the project no agent read: what a report on a project says nothing about. What agents read is in the record; which files
+//! there are is looked up when the run ends, or already while one begins that can change nothing, under the grant of the run.
 
-use ignore::WalkBuilder;
+use super::there::Files;
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::path::Path;
 use vespiary_kernel::event::{Event, Payload};
-use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::AgentId;
-use vespiary_kernel::json::Json;
-use vespiary_kernel::scope::Scope;
-use vespiary_kernel::sight::Sight;
-
-/// Entries that are looked at; a tree with more is not counted to its end.
-const ENTRIES_MAX: usize = 500_000;
+use vespiary_ledger::reader::Reader;
 
 /// Unread files that are kept by name.
 pub const NAMED_MAX: usize = 1_000;
@@ -35,35 +28,51 @@ pub struct Coverage {
 #[derive(Debug, Default)]
 pub struct Reading(HashSet<String>);
 
+/// Where to find what one call read.
+#[derive(Debug)]
+pub struct Found {
+    own: Option<Payload>,
+    rested: Option<Payload>,
+}
+
+impl Found {
+    /// Of a call that `agent` made, where it has ended by `event`. What scripts read is not what agents read.
+    pub fn of(event: &Event, agent: AgentId) -> Option<Self> {
+        let Event::CallEnded { reads, rests_on, .. } = event else { return None };
+        let read = agent != AgentId::ROOT && (reads.is_some() || rests_on.is_some());
+        read.then(|| Self { own: reads.clone(), rested: rests_on.clone() })
+    }
+}
+
+// Only what is asked is taken from the record: whether a path was read. The digests are most of it.
+#[derive(Deserialize)]
+struct Reads {
+    observations: Vec<Seen>,
+}
+
+#[derive(Deserialize)]
+struct Seen {
+    path: String,
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    #[serde(default)]
+    read: bool,
+}
+
+// An earlier call that stands for one of this run has read for it.
+#[derive(Deserialize)]
+struct Rested {
+    reads: Option<Reads>,
+}
+
 impl Reading {
-    /// One more event; `value` finds what was moved out of it.
-    pub fn add(&mut self, event: &Event, agent_of: Option<AgentId>, value: impl Fn(&Payload) -> Option<Json>) {
-        let Event::CallEnded { reads, rests_on, .. } = event else { return };
-        if agent_of.is_none_or(|agent| agent == AgentId::ROOT) {
-            return;
-        }
-        // Only what is asked is taken from the record: whether a path was read. The digests are most of it.
-        #[derive(Deserialize)]
-        struct Reads {
-            observations: Vec<Seen>,
-        }
-        #[derive(Deserialize)]
-        struct Seen {
-            path: String,
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            #[serde(default)]
-            read: bool,
-        }
-        // An earlier call that stands for one of this run has read for it.
-        #[derive(Deserialize)]
-        struct Rested {
-            reads: Option<Reads>,
-        }
-        let own: Option<Reads> = reads.as_ref().and_then(&value).and_then(|json| json.read().ok());
-        let rested: Option<Vec<Rested>> = rests_on.as_ref().and_then(&value).and_then(|json| json.read().ok());
+    /// What one more call read, by the record that `reader` has open. What cannot be read there counts as unread.
+    pub fn add(&mut self, found: &Found, reader: &Reader) {
+        let own: Option<Reads> = found.own.as_ref().and_then(|own| reader.read(own).ok()?);
+        let rested: Option<Vec<Rested>> = found.rested.as_ref().and_then(|rested| reader.read(rested).ok()?);
         let rested = rested.into_iter().flatten().filter_map(|call| call.reads);
         let seen = own.into_iter().chain(rested).flat_map(|reads| reads.observations);
         self.0.extend(seen.filter(|one| one.state.read).map(|one| one.path));
@@ -84,51 +93,16 @@ impl Reading {
     }
 }
 
-/// The files of a project that could be read, sorted.
-#[derive(Debug, Default)]
-pub struct Files {
-    paths: Vec<String>,
-    partial: bool,
-}
-
-impl Files {
-    /// Those below `root` that `grant` shows and that version control does not ignore.
-    pub fn below(root: &Path, grant: &Grant) -> Self {
-        let rules = Scope::whole(grant.clone()).rules(None);
-        let walk = WalkBuilder::new(root)
-            .hidden(false)
-            .require_git(false)
-            .parents(false)
-            .git_global(false)
-            .follow_links(false)
-            .sort_by_file_name(Ord::cmp)
-            .filter_entry(|entry| entry.file_name() != ".git")
-            .build();
-        let mut found = Self::default();
-        for (looked_at, entry) in walk.enumerate() {
-            if looked_at == ENTRIES_MAX {
-                found.partial = true;
-                break;
-            }
-            // What cannot be listed could not be read either.
-            let Ok(entry) = entry else { continue };
-            let below = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
-            let (Some(path), true) = (below, entry.file_type().is_some_and(|kind| kind.is_file())) else { continue };
-            if rules.sight(path) >= Sight::Read {
-                found.paths.push(path.to_owned());
-            }
-        }
-        found
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests make their own files")]
 mod tests {
     use super::*;
     use vespiary_kernel::call::Usage;
+    use vespiary_kernel::grant::Grant;
     use vespiary_kernel::ids::CallId;
+    use vespiary_kernel::json::Json;
     use vespiary_kernel::observed::{Observation, Observed, ReadSet};
+    use vespiary_ledger::ledger::Ledger;
 
     fn read(path: &str, read: bool) -> Event {
         let state = Observed::File { bytes: 1, read, content: None };
@@ -157,14 +131,15 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).and_then(|()| std::fs::write(path, "x")).unwrap();
         }
         std::fs::write(dir.path().join(".gitignore"), "*.o\n").unwrap();
-        let mut reading = Reading::default();
-        let value = |payload: &Payload| match payload {
-            Payload::Value(json) => Some(json.clone()),
-            _ => None,
-        };
-        reading.add(&read("read.txt", true), Some(AgentId(1)), value);
-        reading.add(&read("looked-at.txt", false), Some(AgentId(1)), value);
-        reading.add(&read("by-the-script.txt", true), Some(AgentId::ROOT), value);
+        let ledger = Ledger::open(&dir.path().join("state/ledger.sqlite")).unwrap();
+        let (mut reading, reader) = (Reading::default(), ledger.reader().unwrap());
+        for (event, agent) in [
+            (read("read.txt", true), AgentId(1)),
+            (read("looked-at.txt", false), AgentId(1)),
+            (read("by-the-script.txt", true), AgentId::ROOT),
+        ] {
+            Found::of(&event, agent).iter().for_each(|found| reading.add(found, &reader));
+        }
         let grant = Grant::of_run(["read:*.txt", "read:.gitignore"].map(|text| text.parse().unwrap()));
         let there = Files::below(dir.path(), &grant);
         let coverage = reading.coverage(&there).unwrap();

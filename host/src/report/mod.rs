@@ -4,12 +4,14 @@
 
 pub mod coverage;
 pub mod findings;
+pub mod following;
 pub mod graph;
 pub mod html;
 pub mod markdown;
 pub mod record;
 pub mod recorded;
 pub mod sarif;
+pub mod there;
 pub mod timeline;
 pub mod write;
 
