@@ -217,8 +217,14 @@ fn events(place: &Place, run: &str, kind: &str) -> Vec<Value> {
 
 /// Wait until `many` events of that kind are on disk. What only reads is written there a little after it happens.
 fn until_recorded(place: &Place, run: &str, kind: &str, many: usize) {
+    until_recorded_that(place, run, kind, many, |_| true);
+}
+
+/// The same of those that `fits` takes.
+fn until_recorded_that(place: &Place, run: &str, kind: &str, many: usize, fits: impl Fn(&&Value) -> bool) {
     let begun = std::time::Instant::now();
-    while place.vespiary(&["runs", "show", run]).code != Some(0) || events(place, run, kind).len() < many {
+    let there = || events(place, run, kind).iter().filter(&fits).count();
+    while place.vespiary(&["runs", "show", run]).code != Some(0) || there() < many {
         assert!(begun.elapsed() < PATIENCE, "{many} of {kind} are not in the record of {run}");
     }
 }

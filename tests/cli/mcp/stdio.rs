@@ -148,6 +148,10 @@ fn a_cancelled_call_ends_its_cell_and_a_spinning_one_keeps_nobody_waiting() {
 
 /// Cancel what is under way; the client goes on, and in the record of its run each of those calls was cancelled, no other.
 fn all_can_be_cancelled(place: &Place, mut client: Client, run: &str, under_way: &[u64]) {
+    // What is cancelled before it has begun leaves no record.
+    until_recorded_that(place, run, "call-intended", under_way.len(), |event| {
+        event["tool"] == "hostile.endless_loop" || event["arguments"]["value"]["now"] == true
+    });
     for id in under_way {
         client.send(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } }));
     }
