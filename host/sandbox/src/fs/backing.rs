@@ -37,11 +37,6 @@ pub(crate) trait Backing: fmt::Debug + Send + Sync {
     /// `make` is `New` and something is there, `EISDIR` for a directory opened for writing.
     fn open(&self, path: &str, opening: Opening) -> io::Result<File>;
 
-    /// The same for one of many paths, as for `stat_near`.
-    fn open_near(&self, path: &str, opening: Opening, _near: &mut Near) -> io::Result<File> {
-        self.open(path, opening)
-    }
-
     /// The entries of a directory, `.` and `..` left out, in any order.
     fn list(&self, path: &str) -> io::Result<Vec<Entry>>;
 

@@ -51,11 +51,11 @@ impl tree::Host for Cell {
 
     fn read(&mut self, files: Vec<String>, bytes_max: u64) -> wasmtime::Result<Vec<Result<tree::Content, String>>> {
         let mut answers = Vec::with_capacity(files.len().min(ANSWERS_MAX));
-        let (mut given, mut near) = (0, None);
+        let mut given = 0;
         for path in files.iter().take(ANSWERS_MAX) {
             // What does not fit any more is left for the next call, unless it is the first: that one must be answered.
-            let room = if given == 0 { u64::MAX } else { BYTES_MAX - given };
-            let content = match self.files.whole(path, bytes_max, room, &mut near) {
+            let content = match self.files.whole(path, bytes_max, if given == 0 { u64::MAX } else { BYTES_MAX - given })
+            {
                 Ok(None) => break,
                 Ok(Some(content)) => Ok(content),
                 Err(error) => Err(code(&error).name().to_owned()),
@@ -68,14 +68,6 @@ impl tree::Host for Cell {
         }
         Ok(answers)
     }
-}
-
-/// Where the path before was, and the tree that knows that place.
-type Neighbour = Option<(Arc<Tree>, Near)>;
-
-fn of_tree<'a>(near: &'a mut Neighbour, root: &DirHandle) -> &'a mut Near {
-    near.take_if(|(tree, _)| !Arc::ptr_eq(tree, &root.tree));
-    &mut near.get_or_insert_with(|| (Arc::clone(&root.tree), Near::default())).1
 }
 
 impl Files {
@@ -92,10 +84,14 @@ impl Files {
         Ok(tree::Listing { entries, unnamed })
     }
 
-    /// How long a regular file is.
-    fn length(&mut self, path: &str, near: &mut Neighbour) -> io::Result<u64> {
+    /// How long a regular file is. `near` belongs to the tree beside it, where another path was looked at just before.
+    fn length(&mut self, path: &str, near: &mut Option<(Arc<Tree>, Near)>) -> io::Result<u64> {
         let (root, inner) = self.place(path)?;
-        let stat = self.stat_near(&root, &inner, Last::Keep, of_tree(near, &root))?;
+        let (_, near) = match near {
+            Some(last) if Arc::ptr_eq(&last.0, &root.tree) => last,
+            other => other.insert((Arc::clone(&root.tree), Near::default())),
+        };
+        let stat = self.stat_near(&root, &inner, Last::Keep, near)?;
         match stat.kind {
             Kind::File => Ok(stat.bytes),
             Kind::Dir => Err(Errno::ISDIR.into()),
@@ -104,17 +100,10 @@ impl Files {
     }
 
     /// Up to `bytes_max` bytes of a file, or nothing where they would be more than `room`.
-    fn whole(
-        &mut self,
-        path: &str,
-        bytes_max: u64,
-        room: u64,
-        near: &mut Neighbour,
-    ) -> io::Result<Option<tree::Content>> {
+    fn whole(&mut self, path: &str, bytes_max: u64, room: u64) -> io::Result<Option<tree::Content>> {
         let bytes_max = bytes_max.min(FILE_BYTES_MAX);
         let (root, inner) = self.place(path)?;
-        let opened = self.open_near(&root, &inner, Last::Keep, Wanted::READ, of_tree(near, &root))?;
-        let Handle::File(mut file) = opened else {
+        let Handle::File(mut file) = self.open_at(&root, &inner, Last::Keep, Wanted::READ)? else {
             return Err(Errno::ISDIR.into());
         };
         if file.open.bytes.min(bytes_max) > room {

@@ -1,6 +1,6 @@
 //! Opening a path: judged, opened without waiting, looked at, and only then handed out.
 
-use super::backing::{Content, Kind, Make, Near, Opening};
+use super::backing::{Content, Kind, Make, Opening};
 use super::handle::{DirHandle, FileHandle, Files, Handle, OpenFile};
 use super::limits::Spent;
 use super::plain::stat_file;
@@ -41,18 +41,6 @@ struct Opened {
 impl Files {
     /// Open `path`, taken from `dir`.
     pub(crate) fn open_at(&mut self, dir: &DirHandle, path: &str, last: Last, wanted: Wanted) -> io::Result<Handle> {
-        self.open_near(dir, path, last, wanted, &mut Near::default())
-    }
-
-    /// The same for one of many paths of one tree, best with neighbours one after the other.
-    pub(crate) fn open_near(
-        &mut self,
-        dir: &DirHandle,
-        path: &str,
-        last: Last,
-        wanted: Wanted,
-        near: &mut Near,
-    ) -> io::Result<Handle> {
         let changes = wanted.create || wanted.exclusive || wanted.truncate;
         if wanted.directory && changes {
             return Err(Errno::INVAL.into());
@@ -72,7 +60,7 @@ impl Files {
                 tree.look(&target.path)?
             };
             let held = spent.open()?;
-            let opened = match open_or_make(tree, target, wanted, spent, near) {
+            let opened = match open_or_make(tree, target, wanted, spent) {
                 Err(error) => return seen.absent_if_missing(&tree.rules, &target.path, Err(error)),
                 Ok(opened) => opened,
             };
@@ -123,7 +111,7 @@ impl Files {
 }
 
 /// Open what is there, or make a file where nothing is, which is paid for first.
-fn open_or_make(tree: &Tree, target: &Target, wanted: Wanted, spent: &Spent, near: &mut Near) -> io::Result<Opened> {
+fn open_or_make(tree: &Tree, target: &Target, wanted: Wanted, spent: &Spent) -> io::Result<Opened> {
     let content = if wanted.truncate { Content::Unneeded } else { Content::Kept };
     let opening = Opening { read: wanted.read, write: wanted.write, make: Make::Never, content };
     let new = Opening { make: Make::New, ..opening };
@@ -131,7 +119,7 @@ fn open_or_make(tree: &Tree, target: &Target, wanted: Wanted, spent: &Spent, nea
         result.as_ref().is_err_and(|error| error.raw_os_error() == Some(errno.raw_os_error()))
     };
     if !wanted.create {
-        return Ok(Opened { file: tree.backing.open_near(&target.path, opening, near)?, made: false });
+        return Ok(Opened { file: tree.backing.open(&target.path, opening)?, made: false });
     }
     if target.dot {
         // Only a directory has such a name, and it has it already.

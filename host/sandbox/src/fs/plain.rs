@@ -62,18 +62,6 @@ impl Plain {
         }
     }
 
-    /// The same through `near`, which keeps the directory open for the next path; none where that is the root.
-    fn enter_near<'n, 'p>(&self, path: &'p str, near: &'n mut Near) -> io::Result<Option<(BorrowedFd<'n>, &'p str)>> {
-        let Some((dir, name)) = path.rsplit_once('/') else { return Ok(None) };
-        if near.0.as_ref().is_none_or(|(last, _)| last != dir) {
-            near.0 = match self.above(path)?.0 {
-                Above::Below(open) => Some((dir.to_owned(), open)),
-                Above::Root(_) => None,
-            };
-        }
-        Ok(near.0.as_ref().map(|(_, open)| (open.as_fd(), name)))
-    }
-
     /// The directory in which the last name of `path` stands, and that name.
     fn above<'a>(&self, path: &'a str) -> Result<(Above<'_>, &'a str), Errno> {
         let Some((dir, name)) = path.rsplit_once('/') else { return Ok((Above::Root(self.root.as_fd()), path)) };
@@ -87,21 +75,6 @@ impl Plain {
                 Ok((above, name))
             }
         }
-    }
-}
-
-/// How the kernel is asked for it.
-fn asked(opening: Opening) -> (OFlags, Mode) {
-    let access = match (opening.read, opening.write) {
-        (_, false) => OFlags::RDONLY,
-        (true, true) => OFlags::RDWR,
-        (false, true) => OFlags::WRONLY,
-    };
-    // The content is the caller's to empty, whether it is needed or not.
-    let (Content::Kept | Content::Unneeded) = opening.content;
-    match opening.make {
-        Make::Never => (access | ALWAYS, Mode::empty()),
-        Make::New => (access | ALWAYS | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o666)),
     }
 }
 
@@ -149,25 +122,32 @@ impl Backing for Plain {
     }
 
     fn stat_near(&self, path: &str, near: &mut Near) -> io::Result<Stat> {
-        let Some((dir, name)) = self.enter_near(path, near)? else { return self.stat(path) };
-        Ok(known(&rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
+        let Some((dir, name)) = path.rsplit_once('/') else { return self.stat(path) };
+        let open = match near.0.take() {
+            Some((last, open)) if last == dir => (last, open),
+            _ => match self.above(path)?.0 {
+                Above::Below(open) => (dir.to_owned(), open),
+                Above::Root(_) => return self.stat(path),
+            },
+        };
+        let stat = rustix::fs::statat(&open.1, name, AtFlags::SYMLINK_NOFOLLOW);
+        near.0 = Some(open);
+        Ok(known(&stat?))
     }
 
     fn open(&self, path: &str, opening: Opening) -> io::Result<File> {
-        let (flags, mode) = asked(opening);
-        Ok(File::from(self.open_beneath(path, flags, mode)?))
-    }
-
-    fn open_near(&self, path: &str, opening: Opening, near: &mut Near) -> io::Result<File> {
-        let Some((dir, name)) = self.enter_near(path, near)? else { return self.open(path, opening) };
-        let (flags, mode) = asked(opening);
-        let opened = match self.resolves {
-            Resolves::Kernel => rustix::fs::openat2(dir, name, flags, mode, beneath()),
-            Resolves::NameByName => {
-                rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW, mode).map_err(|errno| link_or(errno, dir, name))
-            }
+        let access = match (opening.read, opening.write) {
+            (_, false) => OFlags::RDONLY,
+            (true, true) => OFlags::RDWR,
+            (false, true) => OFlags::WRONLY,
         };
-        Ok(File::from(opened?))
+        let (flags, mode) = match opening.make {
+            Make::Never => (access | ALWAYS, Mode::empty()),
+            Make::New => (access | ALWAYS | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o666)),
+        };
+        // The content is the caller's to empty, whether it is needed or not.
+        let (Content::Kept | Content::Unneeded) = opening.content;
+        Ok(File::from(self.open_beneath(path, flags, mode)?))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
