@@ -21,7 +21,7 @@ use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
 use crate::progress::{Calls, Display};
-use crate::report::following::Following;
+use crate::report::following::{Following, Gathered};
 use crate::report::there::Files;
 use crate::report::write;
 use crate::report::{count, duration};
@@ -55,6 +55,7 @@ use vespiary_kernel::ports::LogError;
 use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::script::ErrorKind;
 use vespiary_ledger::recall::{End, LastTime, ReadAhead, Spent};
+use vespiary_ledger::store::LedgerError;
 
 /// The longest file of arguments, bytes.
 const ARGS_BYTES_MAX: u64 = 16 << 20;
@@ -228,17 +229,13 @@ pub(super) fn run(
     let Host { dispatcher, ledger, shelf, sandbox, ahead, .. } = host;
     drop(ahead);
     drop(dispatcher);
-    // What is left to do is done side by side: the project is walked while the last of the record is read back, and the cells' memory goes back
-    // meanwhile; the record is closed while the report is written.
+    // What is left to do is done side by side: the project is walked while the last of the record is read, and the cells' memory goes back and
+    // the record is closed while the report is written.
     thread::scope(|beside| {
         let there = beside.spawn(|| match (ended.agents, walking.and_then(|walking| walking.join().ok())) {
             (0, _) => Files::default(),
             (_, Some(walked)) => walked,
             (_, None) => Files::below(&root, who.grant()),
-        });
-        beside.spawn(move || {
-            sandbox.keep_known();
-            drop(sandbox);
         });
         let close = || {
             let recorded = ledger.close();
@@ -255,9 +252,17 @@ pub(super) fn run(
             };
         }
         let source = &workflow.source;
+        // Unmapping the cells holds up every thread that touches new memory, so it waits until the record has been read.
+        let gathered = following.finish();
+        beside.spawn(move || {
+            sandbox.keep_known();
+            drop(sandbox);
+        });
+        let closing = beside.spawn(close);
+        let recorded = || closing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let over = Over { who: &who, ended: &ended, shelf: &shelf, script: &script, source };
         let there = || there.join().unwrap_or_default();
-        tell(args, &home, &over, following, there, out_is_new, close)
+        tell(args, &home, &over, gathered, there, out_is_new, recorded)
     })
 }
 
@@ -284,16 +289,16 @@ struct Over<'a> {
     source: &'a str,
 }
 
-/// Write the report on what `following` read, apply what may be applied, and say how it went. `there` waits for the files that could be read; `close` ends the
-/// record.
+/// Write the report on what was gathered, apply what may be applied, and say how it went. `there` waits for the files that could be read,
+/// `recorded` for the record to be closed.
 fn tell(
     args: &RunArgs,
     home: &Home,
     over: &Over<'_>,
-    following: Following,
+    gathered: (Gathered, Option<LedgerError>),
     there: impl FnOnce() -> Files,
     out_is_new: bool,
-    close: impl FnOnce() -> Result<(), LogError> + Send,
+    recorded: impl FnOnce() -> Result<(), LogError>,
 ) -> Result<Exit, Trouble> {
     let Over { who, ended, shelf, script, source } = *over;
     // A script that never began has nothing to report on.
@@ -305,15 +310,9 @@ fn tell(
         }
         return Err(failure(script, source, ended));
     }
-    let report = report(following, shelf, ended, there);
-    let (recorded, written) = thread::scope(|beside| {
-        let closing = beside.spawn(close);
-        let written = write::write(&report, &args.out);
-        (closing.join(), written)
-    });
-    let written = written?;
-    let recorded = recorded.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let exit = match (recorded, ended.status) {
+    let report = report(gathered, shelf, ended, there);
+    let written = write::write(&report, &args.out)?;
+    let exit = match (recorded(), ended.status) {
         (Err(error), _) => Err(error.into()),
         (Ok(()), RunStatus::Failed) => Err(failure(script, source, ended)),
         (Ok(()), status) => Ok(Exit::of_run(status)),

@@ -4,7 +4,7 @@
 use crate::catalog::Shelf;
 use crate::exit::Trouble;
 use crate::report::findings::Severity;
-use crate::report::following::{Following, Gathered};
+use crate::report::following::Gathered;
 use crate::report::there::Files;
 use crate::report::write::Written;
 use crate::report::{Answer, Component, Report, by_severity, count, duration, error_text, spent, thousands, what};
@@ -20,11 +20,16 @@ use vespiary_kernel::event::{RunError, RunStatus};
 use vespiary_kernel::ids::RunId;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::script::{ErrorKind, Verdict};
+use vespiary_ledger::store::LedgerError;
 
 /// What the ledger tells of the run, or, where it can no longer be read, what the driver does. `there` is asked last for the files that
 /// could be read.
-pub(super) fn report(following: Following, shelf: &Shelf, ended: &RunReport, there: impl FnOnce() -> Files) -> Report {
-    let (gathered, lost) = following.finish();
+pub(super) fn report(
+    (gathered, lost): (Gathered, Option<LedgerError>),
+    shelf: &Shelf,
+    ended: &RunReport,
+    there: impl FnOnce() -> Files,
+) -> Report {
     if let Some(error) = lost {
         eprintln!("vespiary: the report lacks what could not be read back: {error}");
     }
