@@ -9,6 +9,8 @@ use crate::paths::Home;
 use crate::report::record::{Gate, Record};
 use crate::report::timestamp;
 use crate::terminal::{clipped, line};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::os::fd::OwnedFd;
 use vespiary_kernel::event::{Event, RunStatus};
 use vespiary_kernel::gate::Decision;
 use vespiary_kernel::ids::{Digest, RunId};
@@ -49,7 +51,10 @@ pub fn decide(home: &Home, wanted: Wanted<'_>, by: String) -> Result<Decided, Tr
     let gate = chosen(&record(home, run)?, wanted.gate)?;
     let (approved, note) = (wanted.approved, wanted.note.map(str::to_owned));
     let decision = Decision { approved, by, note, at_ms: now_ms() };
+    let mut left = false;
     let goes_on = loop {
+        // One after the other: two that say the same in the same millisecond could not be told apart afterwards.
+        let turn = turn(home)?;
         match Live::take(home, run)? {
             // Nobody drives the run, and nobody can begin to while this is held.
             Some(_alone) => {
@@ -59,10 +64,13 @@ pub fn decide(home: &Home, wanted: Wanted<'_>, by: String) -> Result<Decided, Tr
             }
             None => {
                 let lies_there = live::leave_decision(home, run, &gate.digest, &decision)?;
-                // One that was left in vain a moment ago is this very one.
-                if let Some(first) = lies_there.filter(|first| *first != decision) {
-                    return Err(decided(&gate, &first));
+                match lies_there {
+                    None => left = true,
+                    // One that was left in vain a moment ago is this very one.
+                    Some(first) if left && first == decision => {}
+                    Some(first) => return Err(decided(&gate, &first)),
                 }
+                drop(turn);
                 if taken_up(home, run, &gate, &decision)? {
                     break true;
                 }
@@ -120,6 +128,18 @@ pub fn chosen(record: &Record, prefix: Option<&str>) -> Result<Gate, Trouble> {
 
 fn name(gate: &Gate) -> String {
     format!("{} {:?}", gate.digest.short(), clipped(&gate.title, 80))
+}
+
+/// Wait for those who are deciding; whoever comes next waits while this is held.
+fn turn(home: &Home) -> Result<OwnedFd, Trouble> {
+    let lock = || {
+        let ledger = home.ledger();
+        let dir = ledger.parent().unwrap_or(&ledger);
+        let dir = rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
+        Ok::<_, rustix::io::Errno>(dir)
+    };
+    lock().map_err(|error| Trouble::failed("nothing can be decided", error, "give this user its state directory back"))
 }
 
 fn decided(gate: &Gate, first: &Decision) -> Trouble {

@@ -67,7 +67,13 @@ fn a_detached_run_goes_on_by_itself_and_can_be_followed_and_stopped() {
     // Whoever stops watching stops nothing.
     watching.send(Signal::INT);
     let left = watching.wait();
-    assert_eq!(left.code, None, "something else than the signal ended it: {}{}", left.out(), String::from_utf8_lossy(&left.stderr));
+    assert_eq!(
+        left.code,
+        None,
+        "something else than the signal ended it: {}{}",
+        left.out(),
+        String::from_utf8_lossy(&left.stderr)
+    );
     let listed = place.vespiary(&["runs", "list", "--json"]).exits(0).json("vespiary.runs/1");
     assert_eq!((&listed["runs"][0]["run"], &listed["runs"][0]["status"]), (&run.id.as_str().into(), &"running".into()));
 
