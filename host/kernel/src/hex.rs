@@ -1,5 +1,7 @@
 //! Digests as text: 64 lower-case hexadecimal digits. A record holds tens of thousands of them, so neither way looks at a digit twice.
 
+use serde::Deserializer;
+use serde::de::{Error, Visitor};
 use std::fmt;
 
 /// What stands for a character that is no digit; digits have none of its bits.
@@ -36,6 +38,24 @@ pub(crate) fn write(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result
         *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
     }
     f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+}
+
+/// The bytes of a digest in a document; no text is set aside for it.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    struct Digits;
+    impl Visitor<'_> for Digits {
+        type Value = [u8; 32];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a digest: 64 lower-case hexadecimal digits")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<[u8; 32], E> {
+            // It may be a megabyte; it is not repeated.
+            read(text).ok_or_else(|| E::custom("a digest is 64 lower-case hexadecimal digits"))
+        }
+    }
+    deserializer.deserialize_str(Digits)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! the same state again may expect the same answer from a deterministic tool. Never a content, only its digest.
 
 use crate::hex;
-use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -156,19 +155,7 @@ impl Serialize for ContentDigest {
 
 impl<'de> Deserialize<'de> for ContentDigest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = ContentDigest;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{NotADigest}")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ContentDigest, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Text)
+        hex::deserialize(deserializer).map(Self)
     }
 }
 
