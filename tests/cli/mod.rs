@@ -129,9 +129,12 @@ impl Place {
         self.prepared(command, args)
     }
 
-    /// The same with nothing in between that would take the signals meant for the program.
+    /// The same with nothing in between that would take the signals meant for the program, and none of them ignored: what a script
+    /// starts in the background ignores an interrupt, and so does all that it starts in turn.
     pub(crate) fn command_for_signals(&self, args: &[&str]) -> Command {
-        self.prepared(Command::new(PROGRAM), args)
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM", PROGRAM]);
+        self.prepared(command, args)
     }
 
     pub(crate) fn prepared(&self, mut command: Command, args: &[&str]) -> Command {
