@@ -128,7 +128,7 @@ impl Before {
         }
         let all = Arc::new(Recollection::read(reader, title, &self.resumed, &earlier, doubt)?);
         let (spent, last) = (all.spent(), all.last());
-        prepare(sandbox, all.tools().iter().filter_map(|tool| shelf.find(tool)).collect(), step_behind);
+        prepare(sandbox, all.usual_tools().into_iter().filter_map(|tool| shelf.find(tool)).collect(), step_behind);
         let ahead = all.read_ahead(step_behind);
         Ok((all, spent, last, Some(ahead)))
     }

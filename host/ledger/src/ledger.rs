@@ -1,5 +1,6 @@
 //! The ledger as the rest of the program holds it: append quickly, wait for the disk where that matters, read elsewhere.
 
+use crate::feed::{Feed, Feeds, Followers};
 use crate::queue::{Entry, Queue};
 use crate::reader::Reader;
 use crate::store::{self, FaultKind, LedgerError};
@@ -25,6 +26,7 @@ use vespiary_kernel::ports::{BoxFuture, Log, LogError};
 /// - After the first fault nothing more is written, and every `append` and `flushed` returns that fault.
 pub struct Ledger {
     queue: Arc<Queue>,
+    feeds: Arc<Feeds>,
     path: PathBuf,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -55,14 +57,15 @@ impl Ledger {
             limit.map_err(|e| LedgerError::sqlite(path, e))?;
         }
         let queue = Arc::new(Queue::default());
-        let writer = Writer::new(connection, path.to_owned());
+        let feeds = Arc::<Feeds>::default();
+        let writer = Writer::new(connection, path.to_owned(), Followers::new(Arc::clone(&feeds)));
         let theirs = Arc::clone(&queue);
         let thread = thread::Builder::new().name("ledger".into()).spawn(move || writer::run(writer, &theirs));
         let thread = thread.map_err(|e| {
             let what = format!("cannot start the ledger's thread: {e}");
             LedgerError::new(FaultKind::Other, what, "raise the limit on processes (ulimit -u)")
         })?;
-        Ok(Self { queue, path: path.to_owned(), writer: Mutex::new(Some(thread)) })
+        Ok(Self { queue, feeds, path: path.to_owned(), writer: Mutex::new(Some(thread)) })
     }
 
     /// Where it is.
@@ -73,6 +76,16 @@ impl Ledger {
     /// A reader of the same file; it sees what is committed.
     pub fn reader(&self) -> Result<Reader, LedgerError> {
         Reader::open(&self.path)
+    }
+
+    /// What is recorded of `run` from now on, as it is committed. A run has one feed; a new one ends that before it.
+    pub fn follow(&self, run: &RunId) -> Feed {
+        self.feeds.of(run)
+    }
+
+    /// End the feed of `run`. What was committed before `flushed` last resolved is in it.
+    pub fn unfollow(&self, run: &RunId) {
+        self.feeds.end(run);
     }
 
     /// Write everything to disk and end the writer. Later appends are refused. Blocks; a second call only reports.

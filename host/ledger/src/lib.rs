@@ -9,6 +9,7 @@
 //! | `store` | opening a file: owner-only, the right schema, errors with remedies |
 //! | `queue` | what callers hand to the writer, and who waits for it |
 //! | `writer` | the thread that turns a group of events into one transaction |
+//! | `feed` | what is written, handed on within the process |
 //! | `ledger` | the handle that ties these together |
 //! | `lineage` | which run goes on from which, and which were over the same project |
 //! | `recall` | what earlier runs came to, for one that goes on from them |
@@ -18,6 +19,7 @@
 
 pub mod bundle;
 mod chain;
+pub mod feed;
 pub mod ledger;
 pub mod lineage;
 mod queue;

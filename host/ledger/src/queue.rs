@@ -32,7 +32,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Roughly what it occupies in memory, in bytes.
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let (payloads, artifacts) = self.event.contents();
         let values = payloads.into_iter().map(|payload| match payload {
             Payload::Value(json) => json.as_str().len(),

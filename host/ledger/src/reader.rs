@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use vespiary_kernel::event::{Event, Payload, RunStatus};
 use vespiary_kernel::ids::{Digest, RunId};
@@ -136,22 +137,23 @@ impl Reader {
         })
     }
 
-    /// The events of a run in order, each as its text. For who needs little of many: nothing is taken apart or copied.
+    /// The events of a run in order, each as its place and its text, until `each` wants no more. For who needs little of many: nothing is
+    /// taken apart or copied.
     pub(crate) fn bodies(
         &self,
         id: &RunId,
-        mut each: impl FnMut(&str) -> serde_json::Result<()>,
+        mut each: impl FnMut(u64, &str) -> ControlFlow<()>,
     ) -> Result<(), LedgerError> {
         let first = self.number(id)? << SEQ_BITS;
         let sql = "SELECT key, body FROM events WHERE key > ?1 AND key <= ?2 ORDER BY key";
         let mut statement = self.connection.prepare_cached(sql).map_err(|e| self.fault(e))?;
         let mut rows = statement.query([first, first | KEY_MASK]).map_err(|e| self.fault(e))?;
         while let Some(row) = rows.next().map_err(|e| self.fault(e))? {
+            let key: i64 = row.get(0).map_err(|e| self.fault(e))?;
             let body = row.get_ref(1).map_err(|e| self.fault(e))?;
             let body = body.as_str().map_err(|e| self.fault(e.into()))?;
-            if let Err(error) = each(body) {
-                let key: i64 = row.get(0).map_err(|e| self.fault(e))?;
-                return Err(unreadable(id, (key & KEY_MASK) as u64, &error));
+            if each((key & KEY_MASK) as u64, body).is_break() {
+                break;
             }
         }
         Ok(())
@@ -280,7 +282,7 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
     })
 }
 
-fn unreadable(run: &RunId, seq: u64, error: &serde_json::Error) -> LedgerError {
+pub(crate) fn unreadable(run: &RunId, seq: u64, error: &serde_json::Error) -> LedgerError {
     let what = format!("event {seq} of run {run} cannot be read: {error}");
     LedgerError::new(FaultKind::Corrupt, what, "`vespiary runs show --verify` tells whether it was changed")
 }

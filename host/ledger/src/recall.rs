@@ -2,29 +2,36 @@
 //! read sets stay in the file until they are asked for. Nothing is decided here: a key, and what was recorded under it.
 
 mod ahead;
+mod folding;
 
 pub use ahead::{End, ReadAhead};
+use folding::{At, Folding, Nested, Page, Texts, count};
 
-use crate::reader::Reader;
+use crate::reader::{Reader, unreadable};
 use crate::store::LedgerError;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
+use std::mem;
+use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 use vespiary_kernel::call::{Artifact, Failure};
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::change::{ChangeSet, Node};
-use vespiary_kernel::event::{Event, Payload, RunStatus};
+use vespiary_kernel::event::{Payload, RunStatus};
 use vespiary_kernel::grant::Grant;
-use vespiary_kernel::ids::{AgentId, CallId, Digest, RunId, ToolName};
+use vespiary_kernel::ids::{CallId, Digest, RunId, ToolName};
 use vespiary_kernel::observed::ReadSet;
 use vespiary_kernel::path::{Reach, ScopePath};
 use vespiary_kernel::ports::Recall;
 use vespiary_kernel::reuse::{Bond, Doubt, Origin, Past, PastCall};
+
+/// A tool was called often where it had so great a part of all calls.
+const USUAL_OF: u64 = 20;
 
 /// Calls of earlier runs, by what names them.
 pub struct Recollection {
@@ -39,8 +46,8 @@ pub struct Recollection {
     ready: Mutex<HashMap<Origin, Past>>,
     taken: Mutex<HashSet<Origin>>,
     interrupted: Mutex<HashMap<Digest, Vec<Origin>>>,
-    /// What was called, in the order in which it was first.
-    tools: Vec<ToolName>,
+    /// What was called, and how often.
+    tools: Vec<(ToolName, u64)>,
     /// What the runs this one goes on from could write.
     wrote: Vec<ScopePath>,
     spent: Spent,
@@ -71,23 +78,11 @@ struct Finished {
     /// The call that ran, where this one was answered by an earlier one.
     first: Origin,
     /// The run whose record it is taken from, and what of that is needed of calls.
-    run: Arc<Texts>,
+    run: Arc<(RunId, Texts)>,
     bond: Bond,
-    ended: Range<usize>,
+    ended: At,
     nested: Vec<Nested>,
     changes: Option<Payload>,
-}
-
-/// The events of a run's calls, one after the other. Taken apart only when they are asked for: few are, of those there are.
-struct Texts {
-    run: RunId,
-    text: String,
-}
-
-impl Texts {
-    fn read<'a, T: Deserialize<'a>>(&'a self, at: &Range<usize>) -> Option<T> {
-        serde_json::from_str(self.text.get(at.clone())?).ok()
-    }
 }
 
 impl fmt::Debug for Recollection {
@@ -140,9 +135,51 @@ impl Recollection {
         self.last
     }
 
-    /// The tools that were called, in the order in which each first was.
-    pub fn tools(&self) -> &[ToolName] {
-        &self.tools
+    /// The tools that were called often: each had a twentieth of the calls at least, the most called one first.
+    pub fn usual_tools(&self) -> Vec<&ToolName> {
+        let all: u64 = self.tools.iter().map(|(_, calls)| calls).sum();
+        let mut usual: Vec<_> = self.tools.iter().filter(|(_, calls)| calls * USUAL_OF >= all).collect();
+        usual.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
+        usual.into_iter().map(|(tool, _)| tool).collect()
+    }
+
+    /// All that a run's events tell of its calls. One thread takes them out of the file, and this one takes them apart.
+    fn fold(&self, run: &RunId) -> Result<Folding, LedgerError> {
+        thread::scope(|scope| {
+            let (sender, pages) = mpsc::channel();
+            let theirs = sender.clone();
+            let spawned = thread::Builder::new().spawn_scoped(scope, move || self.take_out(run, &theirs));
+            let reading = match spawned {
+                Ok(reading) => Some(reading),
+                // Without a thread, one thing comes after the other.
+                Err(_) => self.take_out(run, &sender).map(|()| None)?,
+            };
+            drop(sender);
+            let mut folding = Folding::default();
+            for page in pages {
+                folding.add(page).map_err(|(seq, error)| unreadable(run, seq, &error))?;
+            }
+            match reading.map(ScopedJoinHandle::join) {
+                None => Ok(folding),
+                Some(Ok(read)) => read.map(|()| folding),
+                Some(Err(panic)) => resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Send all events of a run, in order, until nobody wants more.
+    fn take_out(&self, run: &RunId, pages: &Sender<Page>) -> Result<(), LedgerError> {
+        let mut page = Page::default();
+        self.reader().bodies(run, |seq, body| {
+            page.add(seq, body);
+            match page.is_full().then(|| pages.send(mem::take(&mut page))) {
+                Some(Err(_)) => ControlFlow::Break(()),
+                None | Some(Ok(())) => ControlFlow::Continue(()),
+            }
+        })?;
+        // Whoever wants no more has met a fault of his own.
+        let _ = pages.send(page);
+        Ok(())
     }
 
     fn last_time(&self, run: &RunId, title: &str, spent: Spent) -> Result<Option<LastTime>, LedgerError> {
@@ -156,14 +193,10 @@ impl Recollection {
     }
 
     fn add(&mut self, run: &RunId, title: &str, bond: Bond, known: &mut HashSet<Origin>) -> Result<(), LedgerError> {
-        let mut folding = Folding::default();
-        self.reader().bodies(run, |body| folding.add(body))?;
-        let Folding { calls, agents, wrote, spent, text, tools, .. } = folding;
-        let texts = Arc::new(Texts { run: run.clone(), text });
-        for tool in tools {
-            if !self.tools.contains(&tool) {
-                self.tools.push(tool);
-            }
+        let Folding { calls, agents, wrote, spent, texts, tools, .. } = self.fold(run)?;
+        let texts = Arc::new((run.clone(), texts));
+        for (tool, calls) in tools {
+            count(&mut self.tools, tool.as_str(), calls);
         }
         let resumed = bond == Bond::Resumed;
         if !resumed && self.last.is_none() {
@@ -217,12 +250,12 @@ impl Recollection {
             None => Some(None),
             Some(held) => held.value(self).map(Some),
         };
-        let texts = &finished.run;
+        let (run, texts) = &*finished.run;
         let ended: Ended = texts.read(&finished.ended)?;
         let nested = |nested: &Nested| {
             let asked: Asked = texts.read(&nested.asked)?;
             let ended: Ended = texts.read(&nested.ended)?;
-            let here = || Origin { run: texts.run.clone(), call: ended.call };
+            let here = || Origin { run: run.clone(), call: ended.call };
             Some(PastCall {
                 origin: ended.reused.clone().unwrap_or_else(here),
                 tool: asked.tool,
@@ -379,194 +412,4 @@ struct Ended {
     artifacts: Vec<Artifact>,
     reused: Option<Origin>,
     rests_on: Option<Held<Vec<PastCall>>>,
-}
-
-/// Of both, what finding answers needs. The rest is passed over unread.
-#[derive(Deserialize)]
-struct AskedFor<'a> {
-    call: CallId,
-    agent: AgentId,
-    #[serde(borrow)]
-    tool: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct EndedWith<'a> {
-    call: CallId,
-    value: Option<IgnoredAny>,
-    #[serde(borrow)]
-    failure: Option<&'a RawValue>,
-    usage: Cost,
-    key: Option<Digest>,
-    reused: Option<Origin>,
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct Cost {
-    input_tokens: u64,
-    output_tokens: u64,
-    usd_micros: u64,
-}
-
-/// A call as its events tell it.
-struct Call {
-    id: CallId,
-    agent: AgentId,
-    asked: Range<usize>,
-    key: Option<Digest>,
-    reused: Option<Origin>,
-    /// Its end, where it gave a value.
-    answered: Option<Range<usize>>,
-    nested: Vec<Nested>,
-    isolated: bool,
-    /// It was allowed to change something, and nobody knows whether it did.
-    in_doubt: bool,
-    /// Its agent was run again: whatever it answered was not what was asked for.
-    superseded: bool,
-}
-
-/// The two events of a call that another one made.
-struct Nested {
-    asked: Range<usize>,
-    ended: Range<usize>,
-}
-
-#[derive(Default)]
-struct Agent {
-    /// Its call that has begun and not ended: what it asks for meanwhile, that call asks for.
-    attempt: Option<usize>,
-    /// The one that began last.
-    last: Option<usize>,
-    /// None: it has not ended.
-    ended: Option<Option<Failure>>,
-    /// What it changed, as far as that counts.
-    changes: Option<Payload>,
-    isolated: bool,
-}
-
-#[derive(Default)]
-struct Folding {
-    calls: Vec<Call>,
-    open: HashMap<CallId, usize>,
-    agents: HashMap<AgentId, Agent>,
-    wrote: Vec<ScopePath>,
-    spent: Spent,
-    text: String,
-    tools: Vec<ToolName>,
-}
-
-/// How the events begin of which there are many.
-const ASKED: &str = "{\"call-intended\":";
-const ENDED: &str = "{\"call-ended\":";
-
-impl Folding {
-    /// The next event, as it stands in the record.
-    fn add(&mut self, body: &str) -> serde_json::Result<()> {
-        if let Some(asked) = body.strip_prefix(ASKED).and_then(|body| body.strip_suffix('}')) {
-            let at = self.keep(asked);
-            self.ask(serde_json::from_str(asked)?, at);
-        } else if let Some(ended) = body.strip_prefix(ENDED).and_then(|body| body.strip_suffix('}')) {
-            let at = self.keep(ended);
-            self.end(serde_json::from_str(ended)?, at)?;
-        } else {
-            self.note(serde_json::from_str(body)?);
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self, text: &str) -> Range<usize> {
-        let from = self.text.len();
-        self.text.push_str(text);
-        from..self.text.len()
-    }
-
-    fn ask(&mut self, AskedFor { call, agent, tool }: AskedFor<'_>, at: Range<usize>) {
-        if !self.tools.iter().any(|known| known.as_str() == tool) {
-            self.tools.extend(tool.parse::<ToolName>());
-        }
-        let (place, mut isolated) = (self.calls.len(), false);
-        if let Some(agent) = self.agents.get_mut(&agent) {
-            if agent.attempt.is_none() {
-                agent.attempt = Some(place);
-                if let Some(before) = agent.last.replace(place) {
-                    self.calls[before].superseded = true;
-                }
-            }
-            isolated = agent.isolated;
-        }
-        self.open.insert(call, place);
-        self.calls.push(Call {
-            id: call,
-            agent,
-            asked: at,
-            key: None,
-            reused: None,
-            answered: None,
-            nested: Vec::new(),
-            isolated,
-            in_doubt: false,
-            superseded: false,
-        });
-    }
-
-    fn end(&mut self, ended: EndedWith<'_>, at: Range<usize>) -> serde_json::Result<()> {
-        let EndedWith { call, value, failure, usage, key, reused } = ended;
-        self.spent.tokens += usage.input_tokens + usage.output_tokens;
-        self.spent.usd_micros += usage.usd_micros;
-        let Some(place) = self.open.remove(&call) else { return Ok(()) };
-        let Some(call) = self.calls.get_mut(place) else { return Ok(()) };
-        call.key = key.or(call.key);
-        if call.in_doubt {
-            let failure = failure.map(|failure| serde_json::from_str(failure.get())).transpose()?;
-            call.in_doubt = matches!(failure, Some(Failure::Cancelled));
-        }
-        (call.answered, call.reused) = (value.map(|_| at.clone()), reused);
-        let attempt = self.agents.get_mut(&call.agent).and_then(|agent| {
-            let attempt = agent.attempt?;
-            if attempt == place {
-                agent.attempt = None;
-            }
-            (attempt != place).then_some(attempt)
-        });
-        let Some(attempt) = attempt else { return Ok(()) };
-        let nested = Nested { asked: call.asked.clone(), ended: at };
-        self.calls[attempt].nested.push(nested);
-        Ok(())
-    }
-
-    /// An event of another sort.
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::AgentStarted { agent, isolated, .. } => {
-                self.agents.insert(agent, Agent { isolated, ..Agent::default() });
-            }
-            Event::AgentEnded { agent, failure } => {
-                if let Some(agent) = self.agents.get_mut(&agent) {
-                    agent.ended = Some(failure);
-                }
-            }
-            Event::AgentChanged { agent, changes, counted: true, .. } => {
-                if let Some(agent) = self.agents.get_mut(&agent) {
-                    agent.changes = Some(changes);
-                }
-            }
-            Event::CallAdmitted { call, scope, key, isolated, .. } => {
-                let Some(call) = self.open.get(&call).and_then(|at| self.calls.get_mut(*at)) else { return };
-                (call.key, call.in_doubt) = (key, !isolated);
-                if !isolated {
-                    for held in scope.iter() {
-                        // Host programs write under the same grants.
-                        if let Capability::Write(path) = held
-                            && !self.wrote.contains(path)
-                        {
-                            self.wrote.push(path.clone());
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
 }

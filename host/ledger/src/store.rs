@@ -159,8 +159,9 @@ pub(crate) fn open_writer(path: &Path, busy_max: Duration) -> Result<Connection,
     for (name, value) in [("foreign_keys", "on"), ("trusted_schema", "off"), ("cell_size_check", "on")] {
         connection.pragma_update(None, name, value).map_err(fault)?;
     }
-    // The log behind the database may grow to this many pages before it is folded in, and is cut back to 16 MiB then.
-    connection.pragma_update(None, "wal_autocheckpoint", 4_000).map_err(fault)?;
+    // The log behind the database may grow to this many pages before it is folded in, and is cut back to 16 MiB then. One MiB at a time:
+    // whoever waits for the disk, and the end of a run most of all, finds little left to be written.
+    connection.pragma_update(None, "wal_autocheckpoint", 256).map_err(fault)?;
     connection.pragma_update(None, "journal_size_limit", 16 << 20).map_err(fault)?;
     migrate(&mut connection, path, version)?;
     refuse_foreign_schema(&connection, path)?;

@@ -1,8 +1,9 @@
 //! The writer's thread: one group of events becomes one transaction, whole or not at all. The only place that inserts.
 
 use crate::chain;
+use crate::feed::Followers;
 use crate::queue::{Entry, Queue};
-use crate::reader::Tally;
+use crate::reader::{Recorded, Tally};
 use crate::store::{FaultKind, LedgerError};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub(crate) struct Writer {
     heads: HashMap<RunId, Head>,
     durable: Option<bool>,
     body: Vec<u8>,
+    followers: Followers,
 }
 
 /// Write groups until the queue is closed. After the first fault nothing is written any more.
@@ -55,6 +57,7 @@ pub(crate) fn run(mut writer: Writer, queue: &Queue) {
     let mut entries = Vec::new();
     while let Some(group) = queue.next(&mut entries) {
         match writer.write(&mut entries, group.durable) {
+            // Whoever waits for the disk finds it in the feed, too.
             Ok(()) => queue.done(&group),
             Err(error) => {
                 queue.fail(LogError::from(&error));
@@ -66,13 +69,25 @@ pub(crate) fn run(mut writer: Writer, queue: &Queue) {
 }
 
 impl Writer {
-    pub(crate) fn new(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, path, heads: HashMap::new(), durable: None, body: Vec::new() }
+    pub(crate) fn new(connection: Connection, path: PathBuf, followers: Followers) -> Self {
+        Self { connection, path, heads: HashMap::new(), durable: None, body: Vec::new(), followers }
     }
 
-    /// One transaction for all of `entries`, which is emptied. With `durable` it and everything committed before it are on
+    /// Write all of `entries`, which is emptied, as one transaction. With `durable` it and everything committed before it are on
     /// disk when this returns.
     fn write(&mut self, entries: &mut Vec<Entry>, durable: bool) -> Result<(), LedgerError> {
+        self.followers.begin();
+        // Whoever follows what is written need not wait for the disk as well.
+        if durable && !entries.is_empty() && self.followers.are_there() {
+            self.commit(entries, false)?;
+            self.followers.hand_on();
+        }
+        self.commit(entries, durable)?;
+        self.followers.hand_on();
+        Ok(())
+    }
+
+    fn commit(&mut self, entries: &mut Vec<Entry>, durable: bool) -> Result<(), LedgerError> {
         self.set_durable(durable)?;
         self.execute("BEGIN IMMEDIATE")?;
         let written = self.write_all(entries).and_then(|()| self.execute("COMMIT"));
@@ -99,13 +114,15 @@ impl Writer {
             // Only asked to reach the disk: a commit that changes nothing would not touch it.
             return self.execute("UPDATE runs SET events = events WHERE number = (SELECT max(number) FROM runs)");
         }
-        for Entry { run, time_us, event } in entries.drain(..) {
-            self.write_one(run, time_us, event)?;
+        for entry in entries.drain(..) {
+            self.write_one(entry)?;
         }
         self.update_index()
     }
 
-    fn write_one(&mut self, run: RunId, time_us: i64, mut event: Event) -> Result<(), LedgerError> {
+    fn write_one(&mut self, entry: Entry) -> Result<(), LedgerError> {
+        let followed = self.followers.look(&entry);
+        let Entry { run, time_us, mut event } = entry;
         self.move_to_blobs(&mut event)?;
         self.body.clear();
         serde_json::to_writer(&mut self.body, &event)
@@ -130,11 +147,14 @@ impl Writer {
         let key = head.number << SEQ_BITS | head.seq as i64;
         let body = std::str::from_utf8(&self.body).map_err(|e| refused(&run, e.to_string()))?;
         let insert = "INSERT INTO events (key, time_us, body, hash) VALUES (?1, ?2, ?3, ?4)";
-        let hash = head.hash;
+        let (seq, hash) = (head.seq, head.hash);
         self.connection
             .prepare_cached(insert)
             .and_then(|mut s| s.execute(params![key, time_us, body, hash.as_bytes()]))
             .map_err(|e| self.fault(e))?;
+        if let Some(whole) = followed {
+            self.followers.keep(&run, whole, Recorded { seq, time_us, event, hash });
+        }
         Ok(())
     }
 

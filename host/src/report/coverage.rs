@@ -3,6 +3,7 @@
 
 use super::there::Files;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use vespiary_kernel::event::{Event, Payload};
 use vespiary_kernel::ids::AgentId;
@@ -69,10 +70,11 @@ struct Rested {
 }
 
 impl Reading {
-    /// What one more call read, by the record that `reader` has open. What cannot be read there counts as unread.
-    pub fn add(&mut self, found: &Found, reader: &Reader) {
-        let own: Option<Reads> = found.own.as_ref().and_then(|own| reader.read(own).ok()?);
-        let rested: Option<Vec<Rested>> = found.rested.as_ref().and_then(|rested| reader.read(rested).ok()?);
+    /// What one more call read, by its event and by the record that `reader` has open, where values were moved out of it. What cannot
+    /// be read counts as unread.
+    pub fn add(&mut self, found: &Found, reader: Option<&Reader>) {
+        let own: Option<Reads> = found.own.as_ref().and_then(|own| whole(own, reader));
+        let rested: Option<Vec<Rested>> = found.rested.as_ref().and_then(|rested| whole(rested, reader));
         let rested = rested.into_iter().flatten().filter_map(|call| call.reads);
         let seen = own.into_iter().chain(rested).flat_map(|reads| reads.observations);
         self.0.extend(seen.filter(|one| one.state.read).map(|one| one.path));
@@ -90,6 +92,13 @@ impl Reading {
             named: unread().take(NAMED_MAX).cloned().collect(),
             partial: there.partial,
         })
+    }
+}
+
+fn whole<T: DeserializeOwned>(payload: &Payload, reader: Option<&Reader>) -> Option<T> {
+    match (payload, reader) {
+        (Payload::Value(value), _) => value.read().ok(),
+        (moved, reader) => reader?.read(moved).ok()?,
     }
 }
 
@@ -138,7 +147,7 @@ mod tests {
             (read("looked-at.txt", false), AgentId(1)),
             (read("by-the-script.txt", true), AgentId::ROOT),
         ] {
-            Found::of(&event, agent).iter().for_each(|found| reading.add(found, &reader));
+            Found::of(&event, agent).iter().for_each(|found| reading.add(found, Some(&reader)));
         }
         let grant = Grant::of_run(["read:*.txt", "read:.gitignore"].map(|text| text.parse().unwrap()));
         let there = Files::below(dir.path(), &grant);

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod faults;
+mod feed;
 mod recall;
 mod record;
 mod tamper;

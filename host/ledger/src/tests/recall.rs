@@ -83,6 +83,30 @@ fn what_was_written_in_a_worktree_that_is_gone_is_no_answer() {
 }
 
 #[test]
+fn tools_that_were_called_once_among_many_are_not_the_usual_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let runs: [RunId; 2] = ["a", "b"].map(|run| run.parse().unwrap());
+    let call = |call, tool: &str| match asked(call, 1) {
+        Event::CallIntended { call, agent, arguments, .. } => {
+            Event::CallIntended { call, agent, tool: tool.parse().unwrap(), arguments }
+        }
+        other => panic!("{other:?}"),
+    };
+    let usual = |runs: &[RunId]| -> Vec<String> {
+        let all = Recollection::read(ledger.reader().unwrap(), "w", &[], runs, Doubt::Ask).unwrap();
+        all.usual_tools().into_iter().map(ToString::to_string).collect()
+    };
+    let few = [call(1, "deps.run"), call(2, "files.read"), call(3, "files.read")];
+    [started("w")].into_iter().chain(few).for_each(|event| ledger.append(&runs[0], event).unwrap());
+    let many = (1..=40).map(|number| call(number, if number % 4 == 0 { "files.read" } else { "secrets.run" }));
+    [started("w")].into_iter().chain(many).for_each(|event| ledger.append(&runs[1], event).unwrap());
+    ledger.close().unwrap();
+    assert_eq!(usual(&runs[..1]), ["files.read", "deps.run"]);
+    assert_eq!(usual(&runs), ["secrets.run", "files.read"]);
+}
+
+#[test]
 fn an_answer_stands_for_one_call_of_a_run_that_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("l")).unwrap();
@@ -129,7 +153,6 @@ fn what_an_answer_rests_on_comes_back_from_the_calls_themselves_and_from_the_lis
         let all = Arc::new(all);
         let reading = ahead.then(|| all.read_ahead(|| ()));
         std::thread::sleep(std::time::Duration::from_millis(if ahead { 50 } else { 0 }));
-        assert_eq!(all.tools().iter().map(|tool| tool.as_str()).collect::<Vec<_>>(), ["worker.run"]);
         let past = all.past(&key(), 0).unwrap();
         drop(reading);
         // Asked again, it is there again, and the same.
