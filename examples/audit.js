@@ -171,27 +171,21 @@ function isLockFile(path) {
 function shard(all, least) {
   const most = Math.max(SHARD_FILES_MAX, least)
   const out = []
-  let last = null
-  let dir // of the file before, once there are enough
-  for (const path of all) {
-    if (!last || last.length === most) {
-      out.push((last = []))
-    } else if (last.length >= least) {
-      if (last.length === least) dir = dirName(last.at(-1))
-      const next = dirName(path)
-      if (next !== dir && isBoundary(next)) out.push((last = []))
+  for (let from = 0, to; from < all.length; from = to) {
+    to = Math.min(from + least, all.length)
+    for (let dir = dirName(all[to - 1]); to < all.length && to - from < most; to++) {
+      const next = dirName(all[to])
+      if (next !== dir && isBoundary(next)) break
       dir = next
     }
-    last.push(path)
+    out.push(all.slice(from, to))
   }
   return out
 }
 
-// Every other directory, always the same ones.
+// About every other directory, always the same ones.
 function isBoundary(dir) {
-  let sum = 0
-  for (let i = 0; i < dir.length; i++) sum = (sum * 31 + dir.charCodeAt(i)) | 0
-  return ((sum >> 8) & 1) === 0
+  return (dir.length + dir.charCodeAt(dir.length - 1)) % 2 === 0
 }
 
 function chunks(all, size) {
