@@ -13,6 +13,9 @@ use vespiary_kernel::principal::{Isolation, SpawnRefused};
 /// What the agents are granted: one tool to ask for, and themselves.
 const AGENT: &[&str] = &["read:.", "tool:files.read", "tool:hostile-agent.run", "tool:hostile.neighbour"];
 
+/// The same for one that may have agents, once it is granted some.
+const LEAD: &[&str] = &["read:.", "tool:hostile-agent.run", "tool:hostile-lead.run", "tool:hostile.neighbour"];
+
 /// What a hostile agent's requests came back with, one line each.
 async fn agent(rig: &Rig, attack: &str) -> Result<Vec<String>, Failure> {
     let task = json!({ "prompt": attack, "context": { "path": "notes.txt" } });
@@ -42,6 +45,51 @@ fn agent_starts_agent() {
     play(async {
         let told = agent(&Rig::new(), "agent_starts_agent").await.unwrap();
         assert!(told[0].starts_with("refused") && told[0].contains("spawn:1"), "{told:?}");
+    });
+}
+
+/// What it starts is held to its own limits, and its end is told like any other.
+#[test]
+fn agent_starts_agent_that_spins() {
+    play(async {
+        let rig = Rig::new();
+        let task = json!({ "prompt": "agent_starts_agent", "context": null });
+        let who = rig.who(&[LEAD, &["spawn:1"]].concat());
+        let told: Vec<String> =
+            rig.call_as(&who, "hostile-lead.run", task).await.into_result().unwrap().read().unwrap();
+        assert!(told[0].starts_with("refused") && told[0].contains("cpu-time"), "{told:?}");
+        assert_eq!(who.run().agents(), 1);
+    });
+}
+
+/// Each starts two like itself: four deep they end, and before that where the grant does.
+#[test]
+fn agent_starts_its_like() {
+    play(async {
+        let rig = Rig::new();
+        for (granted, started) in [("spawn:1000", 2 + 4 + 8), ("spawn:5", 5)] {
+            let task = json!({ "prompt": "agent_starts_its_like", "context": { "agent": "hostile-lead.run" } });
+            let who = rig.who(&[LEAD, &[granted]].concat());
+            rig.call_as(&who, "hostile-lead.run", task).await.into_result().unwrap();
+            assert_eq!(who.run().agents(), started, "{granted}");
+        }
+        let (intended, ended) = rig.record.calls();
+        assert_eq!(intended, ended);
+    });
+}
+
+/// Agents wait for agents while all places are taken: those below have places of their own.
+#[test]
+fn agents_fill_the_house_with_their_like() {
+    play(async {
+        let rig = Rig::new();
+        let task = json!({ "prompt": "agent_starts_its_like", "context": { "agent": "hostile-lead.run" } });
+        let whos: Vec<_> = (0..40).map(|_| rig.who(&[LEAD, &["spawn:1000"]].concat())).collect();
+        let all = whos.iter().map(|who| rig.call_as(who, "hostile-lead.run", task.clone()));
+        for outcome in futures_util::future::join_all(all).await {
+            outcome.into_result().unwrap();
+        }
+        assert!(whos.iter().all(|who| who.run().agents() == 14));
     });
 }
 

@@ -41,6 +41,7 @@ const THREATS: &[(&str, &str)] = &[
     ("a guest that lies at the border", "abi"),
     ("a poisoned cache of compiled code", "cache"),
     ("an agent that asks for more than it has", "agents"),
+    ("an agent that starts agents without end", "agents"),
     ("a script that attacks its engine", "scripts"),
     ("a script, agent or tool that decides a gate", "scripts"),
     ("a script that calls others", "scripts"),

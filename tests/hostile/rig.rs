@@ -234,6 +234,9 @@ pub fn guests(guests: &mut Guests) {
     let write = "[[needs]]\ncapability = 'write:.'\nreason = 'bait'\ntools = ['link_then_read', 'hardlink_out', 'rename_out']\n";
     guests.add("hostile", Kind::Tools, &format!("{read}{write}"), built("hostile"));
     guests.add("hostile-agent", Kind::Agent, TOOLS_TO_ASK_FOR, built("hostile-agent"));
+    // The same, which may have agents of its own.
+    let leads = "[[needs]]\ncapability = 'spawn:1000'\nreason = 'attack'\n";
+    guests.add("hostile-lead", Kind::Agent, &format!("{TOOLS_TO_ASK_FOR}{leads}"), built("hostile-agent"));
     // The same component under wide limits: a slow machine must not look like a hurt neighbour. And with little patience.
     guests.add_with("quiet", Kind::Tools, read, built("hostile"), "");
     guests.add_with("idle", Kind::Tools, read, built("hostile"), "[quota]\nidle-time-ms-max = 300\n");

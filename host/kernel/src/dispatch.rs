@@ -1,7 +1,10 @@
 //! The only door from a `ToolCall` to an `Outcome`: record, find, judge, recall, lease, admit, run, record. Whoever can call a tool
 //! holds a `Dispatcher` and a `Principal`; there is no other way, for people, scripts or agents.
 
+mod nested;
 mod recall;
+
+pub use nested::Nested;
 
 use crate::account::{Account, Ceiling, Resource};
 use crate::admit::{Admitted, Parts};
@@ -15,24 +18,17 @@ use crate::mcp::McpArguments;
 use crate::model::ModelArguments;
 use crate::plugin::{Kind, Need, Plugin};
 use crate::policy::{Case, Denial, Policy, Verdict};
-use crate::pool::{Berth, Lease, Pool};
+use crate::pool::{Berth, Pool};
 use crate::ports::{Approver, Asked, Catalog, Log, NoRecall, Recall, Runner, ScriptCell};
 use crate::principal::{Isolation, Principal, RunLimits, SpawnRefused};
 use crate::program::ProgramArguments;
 use crate::reuse::{self, Past};
 use crate::scope::Scope;
 use crate::script::{Budget, Completion, ScriptError, Turn};
-use futures_util::StreamExt;
 use recall::{Judged, rests_on};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// How many of one agent's requests are under way at once. More would not be faster: its tools share one task.
-const NESTED_AT_ONCE: usize = 8;
-
-/// Requests an agent plugin may hand over in one `dispatch.call`, as `wit/` promises.
-const NESTED_BATCH_MAX: usize = 1_024;
 
 /// The door.
 pub struct Dispatcher {
@@ -186,6 +182,14 @@ impl Dispatcher {
         }
     }
 
+    /// Record that `who` asked for `call`, and was refused before it could be judged.
+    fn refuse(&self, who: &Principal, call: &ToolCall, failure: Failure) -> Outcome {
+        match self.open(who, call) {
+            Ok(open) => open.close(Outcome::refused(failure), call.keep),
+            Err(failure) => Outcome::refused(failure),
+        }
+    }
+
     /// Step 1: a record, or nothing happens.
     fn open(&self, who: &Principal, call: &ToolCall) -> Result<OpenCall, Failure> {
         let id = who.next_call().map_err(Failure::Limit)?;
@@ -231,9 +235,9 @@ impl Dispatcher {
                 plugin.name, plugin.name
             )));
         }
+        // An agent below an agent is somebody of its own, and asks as such.
         if plugin.kind == Kind::Agent && who.is_inside() {
-            let hint = "an agent cannot start agents; have the script start them".into();
-            return Err(Failure::Denied(Denial { hint, ..Denial::missing(&Capability::Spawn(1), who.grant()) }));
+            return Err(Failure::Denied(Denial::missing(&Capability::Spawn(1), who.grant())));
         }
         let extra = needs_of_call(&plugin, &call.arguments, who.grant())?;
         let scope = self.judge(who, &call.tool, &call.arguments, &plugin, &extra).await?;
@@ -275,7 +279,8 @@ impl Dispatcher {
             Kind::Model => (Berth::Model, None),
             Kind::Mcp => (Berth::Server, None),
             Kind::Agent => {
-                (Berth::Agent, Some(Nested::new(self, who.within(scope.grant().clone()), Arc::clone(&account))))
+                let berth = if who.nesting() == 0 { Berth::Agent } else { Berth::Nested(who.nesting()) };
+                (berth, Some(Nested::new(self, who.within(scope.grant().clone()), Arc::clone(&account))))
             }
         };
         let memory_bytes = if matches!(berth, Berth::Model | Berth::Server) { 0 } else { quota.memory_bytes_max };
@@ -461,61 +466,6 @@ fn payload(value: &Json, keep: Keep) -> Payload {
     match keep {
         Keep::Value => Payload::Value(value.clone()),
         Keep::Digest => Payload::Digest { digest: Digest::of(value.as_str().as_bytes()), bytes: value.len_bytes() },
-    }
-}
-
-/// An agent plugin's way to the door: its own grant, and the account that counts its calls.
-pub struct Nested {
-    dispatcher: Arc<Dispatcher>,
-    who: Principal,
-    account: Arc<Account>,
-}
-
-impl fmt::Debug for Nested {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Nested").field("who", &self.who).field("account", &self.account).finish_non_exhaustive()
-    }
-}
-
-impl Nested {
-    fn new(dispatcher: &Arc<Dispatcher>, who: Principal, account: Arc<Account>) -> Self {
-        Self { dispatcher: Arc::clone(dispatcher), who, account }
-    }
-
-    /// Dispatch `requests`, each as a call of its own, and answer in their order. The agent's place to run is given back
-    /// while it waits. Names and arguments come from a guest, as text.
-    pub async fn call(&self, lease: &mut Lease, requests: Vec<(String, String)>) -> Vec<Outcome> {
-        if requests.len() > NESTED_BATCH_MAX {
-            let why = format!("{} requests in one call; at most {NESTED_BATCH_MAX} are allowed", requests.len());
-            return requests.iter().map(|_| Outcome::refused(Failure::InvalidArguments(why.clone()))).collect();
-        }
-        lease.park();
-        let outcomes = futures_util::stream::iter(requests)
-            .map(|(tool, arguments)| self.one(tool, arguments))
-            .buffered(NESTED_AT_ONCE)
-            .collect()
-            .await;
-        lease.resume().await;
-        outcomes
-    }
-
-    async fn one(&self, tool: String, arguments: String) -> Outcome {
-        if let Err(hit) = self.account.take(Resource::ToolCalls, 1) {
-            return Outcome::refused(Failure::Limit(hit));
-        }
-        let invalid = |why: String| Outcome::refused(Failure::InvalidArguments(why));
-        let tool = match tool.parse() {
-            Ok(tool) => tool,
-            Err(error) => return invalid(format!("{error}")),
-        };
-        let arguments = match Json::parse(arguments) {
-            Ok(arguments) => arguments,
-            Err(error) => return invalid(format!("the arguments of {tool} are {error}")),
-        };
-        // An agent that is run again asks again: keeping every file it read would double the tree in the ledger.
-        let call = ToolCall { tool, arguments, keep: Keep::Digest };
-        // An agent could reach itself through the door; the box ends the type's recursion, `admit` ends the agent's.
-        Box::pin(self.dispatcher.dispatch(&self.who, call)).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! first out within a run, and turn by turn between runs.
 
 use crate::ids::RunId;
+use crate::principal::NESTING_MAX;
 use crate::quota::LimitHit;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ pub enum Berth {
     Tool,
     /// An agent plugin.
     Agent,
+    /// One that an agent started, which waits for it, and how deep. Each depth has places of its own.
+    Nested(u8),
     /// A script's engine.
     Script,
     /// A request to a model. No cell, no memory and no processor: it waits for somebody else's machine.
@@ -40,8 +43,9 @@ pub struct Capacity {
     pub servers: usize,
     /// Cells that compute at the same time.
     pub running: usize,
-    /// Linear memory of all cells together, bytes. Half is for tools, three eighths for agents, the rest for scripts. Each sort
-    /// gets at least what one cell may ask for; scripts get that for two, since one may call another.
+    /// Linear memory of all cells together, bytes. Half is for tools, three eighths for agents, of which each depth below the first gets
+    /// a twelfth, the rest for scripts. Each sort gets at least what one cell may ask for; scripts get that for two, since one may
+    /// call another.
     pub memory_bytes_max: u64,
     /// Calls that may wait for a place, of each sort.
     pub queue_max: usize,
@@ -53,7 +57,12 @@ pub const CELL_BYTES_MAX: u64 = 256 << 20;
 impl Capacity {
     /// All cells that can be alive at once.
     pub fn cells(&self) -> usize {
-        self.tools + self.agents + self.scripts
+        self.tools + self.agents + self.scripts + self.nested() * usize::from(NESTING_MAX)
+    }
+
+    /// Agent cells alive at one depth below the first.
+    fn nested(&self) -> usize {
+        self.agents.div_ceil(8)
     }
 
     /// Script engines that can be alive at once, however much memory each asks for.
@@ -87,6 +96,8 @@ impl Capacity {
 pub struct Pool {
     tools: Arc<Turnstile>,
     agents: Arc<Turnstile>,
+    /// Of agents that agents started, by depth.
+    nested: [Arc<Turnstile>; NESTING_MAX as usize],
     scripts: Arc<Turnstile>,
     models: Arc<Turnstile>,
     servers: Arc<Turnstile>,
@@ -96,11 +107,12 @@ pub struct Pool {
 impl Pool {
     /// A pool with `capacity`, all of it free.
     pub fn new(capacity: Capacity) -> Self {
-        let memory = |eighths: u64| (capacity.memory_bytes_max / 8 * eighths).max(CELL_BYTES_MAX);
+        let memory = |parts: u64| (capacity.memory_bytes_max / 32 * parts).max(CELL_BYTES_MAX);
         let sort = |places, memory| Turnstile::new(places, memory, capacity.queue_max);
         Self {
-            tools: sort(capacity.tools, memory(4)),
-            agents: sort(capacity.agents, memory(3)),
+            tools: sort(capacity.tools, memory(16)),
+            agents: sort(capacity.agents, memory(9)),
+            nested: std::array::from_fn(|_| sort(capacity.nested(), memory(1))),
             scripts: sort(capacity.scripts, capacity.scripts_memory()),
             models: Turnstile::new(capacity.models, u64::MAX, capacity.queue_max),
             servers: Turnstile::new(capacity.servers, u64::MAX, capacity.queue_max),
@@ -114,6 +126,7 @@ impl Pool {
         let places = match berth {
             Berth::Tool => &self.tools,
             Berth::Agent => &self.agents,
+            Berth::Nested(depth) => &self.nested[usize::from(depth.clamp(1, NESTING_MAX)) - 1],
             Berth::Script => &self.scripts,
             Berth::Model => &self.models,
             Berth::Server => &self.servers,
@@ -122,7 +135,7 @@ impl Pool {
         let place = places.enter(run, memory_bytes.min(places.bytes_in_all)).await?;
         let running = match berth {
             Berth::Model | Berth::Server => None,
-            Berth::Tool | Berth::Agent | Berth::Script => Some(self.running.enter(run, 0).await?),
+            Berth::Tool | Berth::Agent | Berth::Nested(_) | Berth::Script => Some(self.running.enter(run, 0).await?),
         };
         Ok(Lease { running, processors: Arc::clone(&self.running), run: run.clone(), _place: place })
     }

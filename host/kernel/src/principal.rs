@@ -1,6 +1,7 @@
 //! Who asks. A run is started once by a person; everybody else in it is a child that holds no more than its parent.
 
 use crate::account::{Account, Ceiling, Limits, Resource};
+use crate::capability::Capability;
 use crate::grant::Grant;
 use crate::ids::{AgentId, CallId, RunId};
 use crate::policy::Denial;
@@ -8,6 +9,9 @@ use crate::quota::{LimitHit, Meter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How deep agents may lie below an agent that a script started.
+pub const NESTING_MAX: u8 = 3;
 
 /// Limits of a run and of each of its agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +94,38 @@ pub struct Principal {
     account: Arc<Account>,
     isolation: Isolation,
     inside: bool,
+    /// How many agents lie between this one and the script.
+    nesting: u8,
+    starts: Option<Arc<Starts>>,
+}
+
+/// How many agents an agent may start that holds `spawn:N`, those it starts and those that they start together.
+#[derive(Debug)]
+struct Starts {
+    meter: Meter,
+    above: Option<Arc<Starts>>,
+}
+
+impl Starts {
+    /// What somebody below may start who holds `grant`; none who does not hold `spawn:`.
+    fn of(grant: &Grant, above: Option<&Arc<Starts>>) -> Option<Arc<Starts>> {
+        let most = grant.iter().find_map(|held| match held {
+            Capability::Spawn(most) => Some(u64::from(*most)),
+            _ => None,
+        })?;
+        Some(Arc::new(Self { meter: Meter::new("agents-of-agent", most), above: above.cloned() }))
+    }
+
+    fn take(&self) -> Result<(), LimitHit> {
+        self.meter.take(1)?;
+        let above = self.above.as_ref().map_or(Ok(()), |above| above.take());
+        above.inspect_err(|_| self.meter.give_back(1))
+    }
+
+    fn give_back(&self) {
+        self.meter.give_back(1);
+        self.above.iter().for_each(|above| above.give_back());
+    }
 }
 
 /// Why an agent was not started.
@@ -98,7 +134,7 @@ pub enum SpawnRefused {
     /// It wanted more than its parent holds.
     #[error("{0}")]
     Denied(Denial),
-    /// The run has started as many agents as it may.
+    /// The run, or the agent that would start it, has started as many agents as it may, or it would lie too deep.
     #[error("{0}")]
     Limit(LimitHit),
 }
@@ -117,15 +153,27 @@ impl Principal {
             last_agent: AtomicU32::new(0),
             last_call: AtomicU64::new(0),
         };
-        Self { run: Arc::new(run), agent: AgentId::ROOT, grant, account, isolation: Isolation::Shared, inside: false }
+        let (agent, isolation) = (AgentId::ROOT, Isolation::Shared);
+        Self { run: Arc::new(run), agent, grant, account, isolation, inside: false, nesting: 0, starts: None }
     }
 
     /// A new agent that holds `grant`, which must be part of this one's. Crate-private: the dispatcher judges first.
     pub(crate) fn child(&self, grant: Grant, isolation: Isolation, most: &Ceiling) -> Result<Principal, SpawnRefused> {
-        self.run.agents.take(1).map_err(SpawnRefused::Limit)?;
+        // Whoever asks from inside a cell is an agent, also where a person called it.
+        let nesting = if self.agent == AgentId::ROOT && !self.inside { 0 } else { self.nesting + 1 };
+        if nesting > NESTING_MAX {
+            let (limit, used) = (NESTING_MAX.into(), nesting.into());
+            return Err(SpawnRefused::Limit(LimitHit { quota: "nesting".into(), limit, used }));
+        }
+        self.starts.as_ref().map_or(Ok(()), |starts| starts.take()).map_err(SpawnRefused::Limit)?;
+        if let Err(hit) = self.run.agents.take(1) {
+            self.starts.iter().for_each(|starts| starts.give_back());
+            return Err(SpawnRefused::Limit(hit));
+        }
         let agent = AgentId(self.run.last_agent.fetch_add(1, Ordering::Relaxed) + 1);
         let account = Account::of_agent(&self.account, self.run.agent_limits.under(most));
-        Ok(Self { run: Arc::clone(&self.run), agent, grant, account, isolation, inside: false })
+        let starts = Starts::of(&grant, self.starts.as_ref());
+        Ok(Self { run: Arc::clone(&self.run), agent, grant, account, isolation, inside: false, nesting, starts })
     }
 
     /// The same somebody, whose agents from now on may use no more than `most` together.
@@ -138,7 +186,8 @@ impl Principal {
     /// principal without asking it.
     pub(crate) fn within(&self, scope: Grant) -> Principal {
         debug_assert!(scope.iter().all(|c| self.grant.covers(c)), "a scope is always part of the grant");
-        Self { grant: scope, inside: true, ..self.clone() }
+        let starts = Starts::of(&scope, self.starts.as_ref());
+        Self { grant: scope, inside: true, starts, ..self.clone() }
     }
 
     /// Whether this is an agent asking from inside its cell, and not whoever started it.
@@ -163,6 +212,11 @@ impl Principal {
     /// Which agent; `AgentId::ROOT` for the run itself.
     pub fn agent(&self) -> AgentId {
         self.agent
+    }
+
+    /// How many agents lie between this one and the script: 0 for the script, and for those it starts itself.
+    pub fn nesting(&self) -> u8 {
+        self.nesting
     }
 
     /// What it has used: an agent's own account, or the run's.

@@ -64,6 +64,9 @@ pub struct Past {
 pub struct PastCall {
     /// Which.
     pub origin: Origin,
+    /// The call of the agent that made it, where that was not the other one itself but an agent that it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<CallId>,
     /// For what.
     pub tool: ToolName,
     /// With what.

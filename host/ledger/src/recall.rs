@@ -258,6 +258,7 @@ impl Recollection {
             let here = || Origin { run: run.clone(), call: ended.call };
             Some(PastCall {
                 origin: ended.reused.clone().unwrap_or_else(here),
+                within: nested.within,
                 tool: asked.tool,
                 arguments: text(&asked.arguments)?,
                 component: ended.component,

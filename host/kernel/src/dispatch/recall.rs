@@ -7,7 +7,7 @@ use crate::capability::Capability;
 use crate::change::ChangeSet;
 use crate::event::Payload;
 use crate::grant::Grant;
-use crate::ids::{Digest, ToolName};
+use crate::ids::{CallId, Digest, ToolName};
 use crate::json::Json;
 use crate::observed::{Observation, ReadSet};
 use crate::pattern::ToolPattern;
@@ -17,7 +17,7 @@ use crate::ports::Asked;
 use crate::principal::{Isolation, Principal};
 use crate::reuse::{Bond, Doubt, Origin, Past, PastCall};
 use crate::scope::Scope;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A call that has been judged.
@@ -56,9 +56,14 @@ impl Dispatcher {
     /// several of them saw under one scope is looked at together.
     fn nested_hold(&self, who: &Principal, grant: &Grant, past: &Past, own: &Touched<'_>) -> bool {
         let mut groups: Vec<Group<'_>> = Vec::new();
+        // What the agents held that it started, by their calls.
+        let mut agents: HashMap<CallId, Grant> = HashMap::new();
         for nested in &past.nested {
             if let Some(group) = groups.iter_mut().find(|group| group.covers(nested)) {
                 group.reads.extend(&nested.reads);
+                if group.plugin.kind == Kind::Agent {
+                    agents.insert(nested.origin.call, group.scope.grant().clone());
+                }
                 continue;
             }
             let (Some(component), Some(held)) = (nested.component, &nested.scope) else {
@@ -71,6 +76,7 @@ impl Dispatcher {
             let Some(plugin) = self.catalog.find(&nested.tool).filter(|plugin| plugin.digest == component) else {
                 return false;
             };
+            let Some(grant) = nested.within.map_or(Some(grant), |agent| agents.get(&agent)) else { return false };
             let Ok(extra) = needs_of_call(&plugin, &nested.arguments, grant) else { return false };
             let case = Case { tool: &nested.tool, grant, plugin: &plugin, extra: &extra };
             // Whoever would be asked now has not said yes to this.
@@ -79,6 +85,9 @@ impl Dispatcher {
                 return false;
             }
             let sure = sure(&plugin, &nested.tool, &scope);
+            if plugin.kind == Kind::Agent {
+                agents.insert(nested.origin.call, scope.grant().clone());
+            }
             groups.push(Group { first: nested, plugin, scope, sure, reads: nested.reads.iter().collect() });
         }
         let whole = |group: &Group<'_>| {
@@ -163,6 +172,7 @@ impl Group<'_> {
     /// Whether judging `call` would give what judging the first gave. What programs and models need depends on their arguments.
     fn covers(&self, call: &PastCall) -> bool {
         self.plugin.kind.is_component()
+            && call.within == self.first.within
             && call.tool == self.first.tool
             && call.component == self.first.component
             && call.scope == self.first.scope

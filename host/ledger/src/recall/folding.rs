@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem;
 use std::ops::Range;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::capability::Capability;
@@ -109,14 +110,18 @@ pub(super) struct Call {
     pub(super) superseded: bool,
 }
 
-/// The two events of a call that another one made.
+/// The two events of a call that another one made, or an agent that it started.
 pub(super) struct Nested {
+    /// The call of that agent.
+    pub(super) within: Option<CallId>,
     pub(super) asked: At,
     pub(super) ended: At,
 }
 
 #[derive(Default)]
 pub(super) struct Agent {
+    /// Who started it, where that is an agent.
+    parent: Option<AgentId>,
     /// Its call that has begun and not ended: what it asks for meanwhile, that call asks for.
     attempt: Option<usize>,
     /// The one that began last.
@@ -223,24 +228,31 @@ impl Folding {
             call.in_doubt = matches!(failure, Some(Failure::Cancelled));
         }
         (call.answered, call.reused) = (value.map(|_| at.clone()), reused);
-        let attempt = self.agents.get_mut(&call.agent).and_then(|agent| {
-            let attempt = agent.attempt?;
-            if attempt == place {
-                agent.attempt = None;
-            }
-            (attempt != place).then_some(attempt)
-        });
-        let Some(attempt) = attempt else { return Ok(()) };
-        let nested = Nested { asked: call.asked.clone(), ended: at };
-        self.calls[attempt].nested.push(nested);
+        let (number, by) = (call.id, call.agent);
+        let Some(agent) = self.agents.get_mut(&by) else { return Ok(()) };
+        let Some(attempt) = agent.attempt else { return Ok(()) };
+        let nested = Nested { within: None, asked: call.asked.clone(), ended: at };
+        if attempt != place {
+            self.calls[attempt].nested.push(nested);
+            return Ok(());
+        }
+        agent.attempt = None;
+        // What the agent of an agent did, the answer of that one rests on as well.
+        let above = agent.parent.and_then(|parent| self.agents.get(&parent)?.attempt);
+        if let Some(above) = above {
+            let below = mem::take(&mut self.calls[place].nested);
+            let below = below.into_iter().map(|one| Nested { within: one.within.or(Some(number)), ..one });
+            self.calls[above].nested.extend([nested].into_iter().chain(below));
+        }
         Ok(())
     }
 
     /// An event of another sort.
     fn note(&mut self, event: Event) {
         match event {
-            Event::AgentStarted { agent, isolated, .. } => {
-                self.agents.insert(agent, Agent { isolated, ..Agent::default() });
+            Event::AgentStarted { agent, parent, isolated, .. } => {
+                let parent = (parent != AgentId::ROOT).then_some(parent);
+                self.agents.insert(agent, Agent { parent, isolated, ..Agent::default() });
             }
             Event::AgentEnded { agent, failure } => {
                 if let Some(agent) = self.agents.get_mut(&agent) {

@@ -83,6 +83,34 @@ fn what_was_written_in_a_worktree_that_is_gone_is_no_answer() {
 }
 
 #[test]
+fn an_answer_rests_on_what_agents_of_its_agent_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let run: RunId = "r".parse().unwrap();
+    let below = |of: u32, parent: u32| match agent(of, false) {
+        Event::AgentStarted { agent, label, phase, agent_type, grant, isolated, .. } => {
+            Event::AgentStarted { agent, parent: AgentId(parent), label, phase, agent_type, grant, isolated }
+        }
+        other => panic!("{other:?}"),
+    };
+    let plain = |call| call_ended(call, Ok(Json::null()), Vec::new());
+    // The first agent's call is 1. It calls a tool (2) and starts an agent (3), which calls one (4) and starts another (5), which calls
+    // one (6) as well.
+    let events = [
+        vec![started("w"), agent(1, false), asked(1, 1), asked(2, 1), plain(2)],
+        vec![below(2, 1), asked(3, 2), asked(4, 2), plain(4)],
+        vec![below(3, 2), asked(5, 3), asked(6, 3), plain(6), plain(5), over(3, None)],
+        vec![plain(3), over(2, None), answered(1, "done"), over(1, None)],
+    ];
+    events.concat().into_iter().for_each(|event| ledger.append(&run, event).unwrap());
+    ledger.close().unwrap();
+    let all = Recollection::read(ledger.reader().unwrap(), "w", &[], std::slice::from_ref(&run), Doubt::Ask).unwrap();
+    let past = all.past(&key(), 0).unwrap();
+    let nested: Vec<_> = past.nested.iter().map(|one| (one.origin.call.0, one.within.map(|call| call.0))).collect();
+    assert_eq!(nested, [(2, None), (3, None), (4, Some(3)), (5, Some(3)), (6, Some(5))]);
+}
+
+#[test]
 fn tools_that_were_called_once_among_many_are_not_the_usual_ones() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("l")).unwrap();

@@ -26,6 +26,7 @@ attacks!(
     agent_calls_ungranted_tool,
     agent_widens_grant,
     agent_starts_agent,
+    agent_starts_its_like,
     agent_forged_names,
     agent_confusable_names,
     agent_huge_name,

@@ -1,0 +1,321 @@
+//! What an agent plugin asks for while it runs: tools, each a call of its own under the agent's scope, and, where it was granted that,
+//! agents below it.
+
+use super::Dispatcher;
+use crate::account::{Account, Resource};
+use crate::call::{Ending, Failure, Keep, Outcome, ToolCall};
+use crate::capability::Capability;
+use crate::event::Event;
+use crate::ids::ToolName;
+use crate::json::Json;
+use crate::plugin::{Kind, Plugin};
+use crate::policy::Denial;
+use crate::pool::Lease;
+use crate::ports::Log;
+use crate::principal::{Isolation, Principal, SpawnRefused};
+use futures_util::StreamExt;
+use std::fmt;
+use std::sync::Arc;
+
+/// How many of one agent's requests are under way at once. More would not be faster: its tools share one task.
+const AT_ONCE: usize = 8;
+
+/// Requests an agent plugin may hand over in one `dispatch.call`, as `wit/` promises.
+const BATCH_MAX: usize = 1_024;
+
+/// An agent plugin's way to the door: its own grant, and the account that counts its calls.
+pub struct Nested {
+    dispatcher: Arc<Dispatcher>,
+    who: Principal,
+    account: Arc<Account>,
+}
+
+impl fmt::Debug for Nested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nested").field("who", &self.who).field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+impl Nested {
+    pub(super) fn new(dispatcher: &Arc<Dispatcher>, who: Principal, account: Arc<Account>) -> Self {
+        Self { dispatcher: Arc::clone(dispatcher), who, account }
+    }
+
+    /// Dispatch `requests`, each as a call of its own, and answer in their order. The agent's place to run is given back
+    /// while it waits. Names and arguments come from a guest, as text.
+    pub async fn call(&self, lease: &mut Lease, requests: Vec<(String, String)>) -> Vec<Outcome> {
+        if requests.len() > BATCH_MAX {
+            let why = format!("{} requests in one call; at most {BATCH_MAX} are allowed", requests.len());
+            return requests.iter().map(|_| Outcome::refused(Failure::InvalidArguments(why.clone()))).collect();
+        }
+        lease.park();
+        let outcomes = futures_util::stream::iter(requests)
+            .map(|(tool, arguments)| self.one(tool, arguments))
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        lease.resume().await;
+        outcomes
+    }
+
+    async fn one(&self, tool: String, arguments: String) -> Outcome {
+        let invalid = |why: String| Outcome::refused(Failure::InvalidArguments(why));
+        let count = || self.account.take(Resource::ToolCalls, 1).map_err(|hit| Outcome::refused(Failure::Limit(hit)));
+        let read = || -> Result<ToolCall, String> {
+            let tool: ToolName = tool.parse().map_err(|error| format!("{error}"))?;
+            let arguments = Json::parse(arguments).map_err(|error| format!("the arguments of {tool} are {error}"))?;
+            // An agent that is run again asks again: keeping every file it read would double the tree in the ledger.
+            Ok(ToolCall { tool, arguments, keep: Keep::Digest })
+        };
+        let call = match read() {
+            Ok(call) => call,
+            Err(why) => return count().map_or_else(|refused| refused, |()| invalid(why)),
+        };
+        let agent = self.dispatcher.catalog.find(&call.tool).filter(|plugin| plugin.kind == Kind::Agent);
+        match agent.map(|plugin| (self.start(), plugin)) {
+            // Its call is counted as its own, and so as this one's.
+            Some((Ok(agent), plugin)) => self.run(&agent, &plugin, call).await,
+            Some((Err(failure), _)) => match count() {
+                Ok(()) => self.dispatcher.refuse(&self.who, &call, failure),
+                Err(refused) => refused,
+            },
+            None => match count() {
+                // The box ends the recursion of the type; that of agents ends with their depth.
+                Ok(()) => Box::pin(self.dispatcher.dispatch(&self.who, call)).await,
+                Err(refused) => refused,
+            },
+        }
+    }
+
+    /// A new agent, which holds what this one does; its own manifest narrows that.
+    fn start(&self) -> Result<Principal, Failure> {
+        if self.who.isolation() == Isolation::Worktree {
+            let hint =
+                "what agents of an agent write could not be told from its own; start it without isolation".into();
+            return Err(Failure::Denied(Denial { hint, ..Denial::missing(&Capability::Spawn(1), self.who.grant()) }));
+        }
+        let all: Vec<Capability> = self.who.grant().iter().cloned().collect();
+        self.dispatcher.spawn(&self.who, Some(&all), Isolation::Shared).map_err(|refused| match refused {
+            SpawnRefused::Denied(denial) => Failure::Denied(denial),
+            SpawnRefused::Limit(hit) => Failure::Limit(hit),
+        })
+    }
+
+    /// Have `agent` do what `call` asks of `plugin`. It is on record from its beginning to its end, however it ends.
+    async fn run(&self, agent: &Principal, plugin: &Plugin, call: ToolCall) -> Outcome {
+        let started = Event::AgentStarted {
+            agent: agent.agent(),
+            parent: self.who.agent(),
+            label: format!("{} {}", plugin.name, agent.agent()),
+            phase: None,
+            agent_type: plugin.name.to_string(),
+            grant: agent.grant().clone(),
+            isolated: false,
+        };
+        let log = &self.dispatcher.log;
+        if let Err(error) = log.append(agent.run().id(), started) {
+            return Outcome::refused(Failure::Unrecorded(error.to_string()));
+        }
+        let mut open = OpenAgent { log: Arc::clone(log), agent: agent.clone(), ended: Some(Failure::Cancelled) };
+        let outcome = Box::pin(self.dispatcher.dispatch(agent, call)).await;
+        open.ended = match &outcome.ending {
+            Ending::Done(_) => None,
+            Ending::Failed(failure) => Some(failure.clone()),
+        };
+        outcome
+    }
+}
+
+/// An agent that was recorded as started and will be recorded as ended, also when nobody waits for it any more.
+struct OpenAgent {
+    log: Arc<dyn Log>,
+    agent: Principal,
+    /// Why it gave no answer.
+    ended: Option<Failure>,
+}
+
+impl Drop for OpenAgent {
+    fn drop(&mut self) {
+        let ended = Event::AgentEnded { agent: self.agent.agent(), failure: self.ended.take() };
+        // A ledger that refuses this refuses whatever comes next, and somebody hears of that.
+        let _ = self.log.append(self.agent.run().id(), ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::Admitted;
+    use crate::call::Usage;
+    use crate::grant::Grant;
+    use crate::ids::{AgentId, Digest, RunId};
+    use crate::plugin::{Manifest, Trust};
+    use crate::policy::{Answer, Policy};
+    use crate::pool::{Capacity, Pool};
+    use crate::ports::{Approver, Asked, BoxFuture, Catalog, LogError, Runner, ScriptCell};
+    use crate::principal::RunLimits;
+    use std::borrow::Cow;
+    use std::sync::Mutex;
+
+    /// An agent `lead`, which may start others, an agent `worker`, which may not, and a tool. Whatever is asked of an agent is a list of
+    /// calls, `[["lead.run", [...]], ...]`; it makes them and answers with how each ended.
+    #[derive(Default)]
+    struct World(Mutex<Vec<Event>>);
+
+    impl Log for World {
+        fn append(&self, _: &RunId, event: Event) -> Result<(), LogError> {
+            self.0.lock().unwrap().push(event);
+            Ok(())
+        }
+
+        fn flushed(&self) -> BoxFuture<'_, Result<(), LogError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    impl Catalog for World {
+        fn find(&self, tool: &ToolName) -> Option<Arc<Plugin>> {
+            let (kind, needs) = match tool.plugin() {
+                "lead" => ("agent", &["tool:*", "spawn:50"][..]),
+                "worker" => ("agent", &["tool:*"][..]),
+                "clock" => ("tools", &[][..]),
+                _ => return None,
+            };
+            let need = |need: &&str| format!("[[needs]]\ncapability = '{need}'\nreason = 'r'\noptional = true\n");
+            let needs: String = needs.iter().map(need).collect();
+            let text = format!("name='{}'\nversion='1'\nkind='{kind}'\ndescription='d'\n{needs}", tool.plugin());
+            Some(Arc::new(Plugin::new(Manifest::parse(&text).unwrap(), Digest::of(b"x"), Trust::Added).unwrap()))
+        }
+
+        fn component(&self, _: &Digest) -> Option<Cow<'static, [u8]>> {
+            None
+        }
+
+        fn names(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    impl Approver for World {
+        fn ask<'a>(&'a self, _: Asked<'a>) -> BoxFuture<'a, Answer> {
+            Box::pin(async { Answer::Nobody("nobody is here".into()) })
+        }
+    }
+
+    impl Runner for World {
+        fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
+            Box::pin(async {
+                let asked = admitted.arguments().read::<Vec<(String, serde_json::Value)>>().unwrap_or_default();
+                let (mut lease, nested) = admitted.into_holds();
+                let mut told = Vec::new();
+                if let Some(nested) = nested {
+                    let requests = asked.into_iter().map(|(tool, arguments)| (tool, arguments.to_string()));
+                    for outcome in nested.call(&mut lease, requests.collect()).await {
+                        told.push(match outcome.ending {
+                            Ending::Done(value) => value.read().unwrap(),
+                            Ending::Failed(failure) => serde_json::Value::String(failure.to_string()),
+                        });
+                    }
+                }
+                let ending = Ending::Done(Json::of(&told).unwrap());
+                Outcome { ending, usage: Usage::default(), ..Outcome::refused(Failure::Cancelled) }
+            })
+        }
+
+        fn open_script(&self, _: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>> {
+            Box::pin(async { Err(Outcome::refused(Failure::Cancelled)) })
+        }
+    }
+
+    fn door(capacity: Capacity) -> (Arc<World>, Arc<Dispatcher>) {
+        let world = Arc::<World>::default();
+        let [log, catalog, runner, approver] = [(); 4].map(|()| Arc::clone(&world));
+        (world, Dispatcher::new(log, catalog, Policy::default(), Pool::new(capacity), runner, approver))
+    }
+
+    /// What an agent answers that a script started with `held`.
+    async fn told(door: &Arc<Dispatcher>, held: &[&str], isolation: Isolation, asked: &serde_json::Value) -> String {
+        let grant = |held: &[&str]| Grant::of_run(held.iter().map(|held| held.parse().unwrap()));
+        let root = door.start("r".parse().unwrap(), "/p".into(), grant(&["tool:*", "spawn:100"]), RunLimits::default());
+        let wanted: Vec<_> = grant(held).iter().cloned().collect();
+        let agent = door.spawn(&root, Some(&wanted), isolation).unwrap();
+        let arguments = Json::of(asked).unwrap();
+        let call = ToolCall { tool: "lead.run".parse().unwrap(), arguments, keep: Keep::Value };
+        door.dispatch(&agent, call).await.into_result().unwrap().to_string()
+    }
+
+    fn chain(depth: usize) -> serde_json::Value {
+        (0..depth).fold(serde_json::json!([["clock.tick", {}]]), |below, _| serde_json::json!([["lead.run", below]]))
+    }
+
+    #[tokio::test]
+    async fn agents_below_agents_lie_three_deep_at_most_and_each_is_on_record() {
+        let (world, door) = door(Capacity::of_places(1, 1, 1, 1));
+        let held = &["tool:*", "spawn:9"];
+        assert_eq!(told(&door, held, Isolation::Shared, &chain(3)).await, "[[[[[]]]]]");
+        world.0.lock().unwrap().clear();
+        let deeper = told(&door, held, Isolation::Shared, &chain(4)).await;
+        assert!(deeper.contains("nesting is limited to 3"), "{deeper}");
+        let events = world.0.lock().unwrap();
+        let mut open = Vec::new();
+        let mut parents = Vec::new();
+        for event in &*events {
+            match event {
+                Event::AgentStarted { agent, parent, .. } => {
+                    open.push(*agent);
+                    parents.push((parent.0, agent.0));
+                }
+                Event::AgentEnded { agent, failure: None } => assert_eq!(open.pop(), Some(*agent)),
+                _ => {}
+            }
+        }
+        assert_eq!(open, []);
+        assert_eq!(parents, [(1, 2), (2, 3), (3, 4)]);
+        let asked = |event: &&Event| matches!(event, Event::CallIntended { .. });
+        let ended = |event: &&Event| matches!(event, Event::CallEnded { .. });
+        assert_eq!(events.iter().filter(asked).count(), events.iter().filter(ended).count());
+        // What was refused is on record, too, as the one's who asked.
+        let refused = events.iter().any(|event| {
+            matches!(event, Event::CallEnded { failure: Some(Failure::Limit(hit)), .. } if &*hit.quota == "nesting")
+        });
+        assert!(refused);
+        let who = |event: &&Event| matches!(event, Event::CallIntended { agent, .. } if *agent == AgentId(4));
+        assert_eq!(events.iter().filter(who).count(), 2, "its own call, and the one that was refused");
+    }
+
+    #[tokio::test]
+    async fn an_agent_starts_no_more_than_it_was_granted_and_neither_do_those_below_it() {
+        let (_, door) = door(Capacity::of_places(4, 4, 1, 4));
+        let two = serde_json::json!([["lead.run", []], ["lead.run", []], ["lead.run", []]]);
+        let direct = told(&door, &["tool:*", "spawn:2"], Isolation::Shared, &two).await;
+        assert_eq!(direct.matches("agents-of-agent is limited to 2").count(), 1, "{direct}");
+        let below =
+            told(&door, &["tool:*", "spawn:2"], Isolation::Shared, &serde_json::json!([["lead.run", two]])).await;
+        assert_eq!(below.matches("agents-of-agent is limited to 2").count(), 2, "{below}");
+        for (held, isolation, asked, why) in [
+            (&["tool:*"][..], Isolation::Shared, "lead.run", "spawn:1"),
+            (&["tool:lead.run", "spawn:9"], Isolation::Shared, "worker.run", "tool:worker.run"),
+            (&["tool:*", "spawn:9"], Isolation::Worktree, "worker.run", "without isolation"),
+        ] {
+            let refused = told(&door, held, isolation, &serde_json::json!([[asked, []]])).await;
+            assert!(refused.contains(why), "{refused}");
+        }
+        // Its own manifest does not ask for it, so it has it not, whoever started it.
+        let below = serde_json::json!([["worker.run", [["worker.run", []]]]]);
+        let refused = told(&door, &["tool:*", "spawn:9"], Isolation::Shared, &below).await;
+        assert!(refused.contains("spawn:1"), "{refused}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_house_full_of_agents_that_wait_for_agents_gets_on() {
+        let (_, door) = door(Capacity::of_places(1, 2, 1, 1));
+        let all = (0..20).map(|_| {
+            let door = Arc::clone(&door);
+            tokio::spawn(async move { told(&door, &["tool:*", "spawn:9"], Isolation::Shared, &chain(3)).await })
+        });
+        let ended = futures_util::future::join_all(all);
+        let ended =
+            tokio::time::timeout(std::time::Duration::from_secs(60), ended).await.expect("they wait for each other");
+        assert!(ended.into_iter().all(|told| told.unwrap() == "[[[[[]]]]]"));
+    }
+}
