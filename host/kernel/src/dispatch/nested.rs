@@ -59,31 +59,28 @@ impl Nested {
     }
 
     async fn one(&self, tool: String, arguments: String) -> Outcome {
-        let invalid = |why: String| Outcome::refused(Failure::InvalidArguments(why));
-        let count = || self.account.take(Resource::ToolCalls, 1).map_err(|hit| Outcome::refused(Failure::Limit(hit)));
         let read = || -> Result<ToolCall, String> {
             let tool: ToolName = tool.parse().map_err(|error| format!("{error}"))?;
             let arguments = Json::parse(arguments).map_err(|error| format!("the arguments of {tool} are {error}"))?;
             // An agent that is run again asks again: keeping every file it read would double the tree in the ledger.
             Ok(ToolCall { tool, arguments, keep: Keep::Digest })
         };
-        let call = match read() {
-            Ok(call) => call,
-            Err(why) => return count().map_or_else(|refused| refused, |()| invalid(why)),
-        };
-        let agent = self.dispatcher.catalog.find(&call.tool).filter(|plugin| plugin.kind == Kind::Agent);
-        match agent.map(|plugin| (self.start(), plugin)) {
-            // Its call is counted as its own, and so as this one's.
-            Some((Ok(agent), plugin)) => self.run(&agent, &plugin, call).await,
-            Some((Err(failure), _)) => match count() {
-                Ok(()) => self.dispatcher.refuse(&self.who, &call, failure),
-                Err(refused) => refused,
-            },
-            None => match count() {
-                // The box ends the recursion of the type; that of agents ends with their depth.
-                Ok(()) => Box::pin(self.dispatcher.dispatch(&self.who, call)).await,
-                Err(refused) => refused,
-            },
+        let call = read();
+        let is_agent =
+            |call: &ToolCall| self.dispatcher.catalog.find(&call.tool).filter(|plugin| plugin.kind == Kind::Agent);
+        let agent = call.as_ref().ok().and_then(is_agent).map(|plugin| (self.start(), plugin));
+        // The call of an agent that was started is counted as its own, and so as this one's.
+        if !matches!(agent, Some((Ok(_), _)))
+            && let Err(hit) = self.account.take(Resource::ToolCalls, 1)
+        {
+            return Outcome::refused(Failure::Limit(hit));
+        }
+        match (call, agent) {
+            (Err(why), _) => Outcome::refused(Failure::InvalidArguments(why)),
+            (Ok(call), Some((Ok(agent), plugin))) => self.run(&agent, &plugin, call).await,
+            (Ok(call), Some((Err(failure), _))) => self.dispatcher.refuse(&self.who, &call, failure),
+            // The box ends the recursion of the type; that of agents ends with their depth.
+            (Ok(call), None) => Box::pin(self.dispatcher.dispatch(&self.who, call)).await,
         }
     }
 
