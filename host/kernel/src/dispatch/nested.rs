@@ -153,6 +153,7 @@ mod tests {
     use crate::principal::RunLimits;
     use std::borrow::Cow;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     /// An agent `lead`, which may start others, an agent `worker`, which may not, and a tool. Whatever is asked of an agent is a list of
     /// calls, `[["lead.run", [...]], ...]`; it makes them and answers with how each ended.
@@ -238,14 +239,15 @@ mod tests {
         let agent = door.spawn(&root, Some(&wanted), isolation).unwrap();
         let arguments = Json::of(asked).unwrap();
         let call = ToolCall { tool: "lead.run".parse().unwrap(), arguments, keep: Keep::Value };
-        door.dispatch(&agent, call).await.into_result().unwrap().to_string()
+        let answer = tokio::time::timeout(Duration::from_secs(60), door.dispatch(&agent, call)).await;
+        answer.expect("agents wait for each other").into_result().unwrap().to_string()
     }
 
     fn chain(depth: usize) -> serde_json::Value {
         (0..depth).fold(serde_json::json!([["clock.tick", {}]]), |below, _| serde_json::json!([["lead.run", below]]))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn agents_below_agents_lie_three_deep_at_most_and_each_is_on_record() {
         let (world, door) = door(Capacity::of_places(1, 1, 1, 1));
         let held = &["tool:*", "spawn:9"];
@@ -310,9 +312,7 @@ mod tests {
             let door = Arc::clone(&door);
             tokio::spawn(async move { told(&door, &["tool:*", "spawn:9"], Isolation::Shared, &chain(3)).await })
         });
-        let ended = futures_util::future::join_all(all);
-        let ended =
-            tokio::time::timeout(std::time::Duration::from_secs(60), ended).await.expect("they wait for each other");
+        let ended = futures_util::future::join_all(all).await;
         assert!(ended.into_iter().all(|told| told.unwrap() == "[[[[[]]]]]"));
     }
 }
