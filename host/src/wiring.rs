@@ -284,13 +284,14 @@ pub fn capacity_of_fleet() -> Capacity {
     let cores = cores();
     Capacity {
         memory_bytes_max: memory_for_cells(),
-        ..Capacity::of_places((cores * 16).clamp(32, 512), (cores * 8).clamp(16, 256), SCRIPTS, cores)
+        ..Capacity::of_places((cores * 16).clamp(32, 512), (cores * 8).clamp(20, 256), SCRIPTS, cores)
     }
 }
 
-/// Places for one call: the tool, or an agent and the tools it has under way at once. A small pool is quick to reserve.
+/// Places for one call: the tool, or an agent with the tools it has under way at once, and one agent at each depth below it. A small pool
+/// is quick to reserve.
 pub fn capacity_of_call() -> Capacity {
-    Capacity { memory_bytes_max: memory_for_cells(), ..Capacity::of_places(8, 1, 1, cores()) }
+    Capacity { memory_bytes_max: memory_for_cells(), ..Capacity::of_places(8, 4, 1, cores()) }
 }
 
 /// Half of the machine's memory, for all cells together; a gibibyte where it cannot be told.

@@ -278,10 +278,10 @@ impl Dispatcher {
             Kind::Engine => (Berth::Script, None),
             Kind::Model => (Berth::Model, None),
             Kind::Mcp => (Berth::Server, None),
-            Kind::Agent => {
-                let berth = if who.nesting() == 0 { Berth::Agent } else { Berth::Nested(who.nesting()) };
-                (berth, Some(Nested::new(self, who.within(scope.grant().clone()), Arc::clone(&account))))
-            }
+            Kind::Agent => (
+                Berth::Agent(who.nesting()),
+                Some(Nested::new(self, who.within(scope.grant().clone()), Arc::clone(&account))),
+            ),
         };
         let memory_bytes = if matches!(berth, Berth::Model | Berth::Server) { 0 } else { quota.memory_bytes_max };
         let lease = self.pool.lease(who.run().id(), berth, memory_bytes).await.map_err(Failure::Limit)?;

@@ -15,10 +15,9 @@ use tokio::sync::oneshot;
 pub enum Berth {
     /// A tool call.
     Tool,
-    /// An agent plugin.
-    Agent,
-    /// One that an agent started, which waits for it, and how deep. Each depth has places of its own.
-    Nested(u8),
+    /// An agent plugin, and how deep it lies below those that scripts start. Who started it waits for it, so each depth has places of
+    /// its own.
+    Agent(u8),
     /// A script's engine.
     Script,
     /// A request to a model. No cell, no memory and no processor: it waits for somebody else's machine.
@@ -28,12 +27,15 @@ pub enum Berth {
     Server,
 }
 
+/// Depths at which agents lie.
+const DEPTHS: usize = NESTING_MAX as usize + 1;
+
 /// How many cells of each sort may be alive, how much memory they may hold, and how many may compute at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Tool cells alive.
     pub tools: usize,
-    /// Agent cells alive.
+    /// Agent cells alive, of all depths together: one of 32 is for each depth below the first, or one, as far as they go.
     pub agents: usize,
     /// Script engines alive.
     pub scripts: usize,
@@ -57,12 +59,18 @@ pub const CELL_BYTES_MAX: u64 = 256 << 20;
 impl Capacity {
     /// All cells that can be alive at once.
     pub fn cells(&self) -> usize {
-        self.tools + self.agents + self.scripts + self.nested() * usize::from(NESTING_MAX)
+        self.tools + self.agents + self.scripts
     }
 
-    /// Agent cells alive at one depth below the first.
-    fn nested(&self) -> usize {
-        self.agents.div_ceil(8)
+    /// Agent cells alive at each depth. There is one place at least at the first; below there may be none.
+    fn agents_at(&self) -> [usize; DEPTHS] {
+        let (mut places, mut left) = ([0; DEPTHS], self.agents.saturating_sub(1));
+        for below in &mut places[1..] {
+            *below = (self.agents / 32).max(1).min(left);
+            left -= *below;
+        }
+        places[0] = left + 1;
+        places
     }
 
     /// Script engines that can be alive at once, however much memory each asks for.
@@ -95,9 +103,9 @@ impl Capacity {
 #[derive(Debug, Clone)]
 pub struct Pool {
     tools: Arc<Turnstile>,
-    agents: Arc<Turnstile>,
-    /// Of agents that agents started, by depth.
-    nested: [Arc<Turnstile>; NESTING_MAX as usize],
+    /// By depth; none where there is no place.
+    agents: [Option<Arc<Turnstile>>; DEPTHS],
+    agents_in_all: usize,
     scripts: Arc<Turnstile>,
     models: Arc<Turnstile>,
     servers: Arc<Turnstile>,
@@ -109,10 +117,12 @@ impl Pool {
     pub fn new(capacity: Capacity) -> Self {
         let memory = |parts: u64| (capacity.memory_bytes_max / 32 * parts).max(CELL_BYTES_MAX);
         let sort = |places, memory| Turnstile::new(places, memory, capacity.queue_max);
+        let at = capacity.agents_at();
+        let agents = |depth: usize| (at[depth] > 0).then(|| sort(at[depth], memory(if depth == 0 { 9 } else { 1 })));
         Self {
             tools: sort(capacity.tools, memory(16)),
-            agents: sort(capacity.agents, memory(9)),
-            nested: std::array::from_fn(|_| sort(capacity.nested(), memory(1))),
+            agents: std::array::from_fn(agents),
+            agents_in_all: capacity.agents,
             scripts: sort(capacity.scripts, capacity.scripts_memory()),
             models: Turnstile::new(capacity.models, u64::MAX, capacity.queue_max),
             servers: Turnstile::new(capacity.servers, u64::MAX, capacity.queue_max),
@@ -121,12 +131,16 @@ impl Pool {
         }
     }
 
-    /// Wait for a place to live with `memory_bytes`, and a place to run. Fails at once when too many wait already.
+    /// Wait for a place to live with `memory_bytes`, and a place to run. Fails at once when too many wait
+    /// already, or where there never is such a place.
     pub async fn lease(&self, run: &RunId, berth: Berth, memory_bytes: u64) -> Result<Lease, LimitHit> {
         let places = match berth {
             Berth::Tool => &self.tools,
-            Berth::Agent => &self.agents,
-            Berth::Nested(depth) => &self.nested[usize::from(depth.clamp(1, NESTING_MAX)) - 1],
+            Berth::Agent(depth) => {
+                let places = self.agents.get(usize::from(depth)).and_then(Option::as_ref);
+                let limit = self.agents_in_all as u64;
+                places.ok_or_else(|| LimitHit { quota: "agents-alive".into(), limit, used: limit + 1 })?
+            }
             Berth::Script => &self.scripts,
             Berth::Model => &self.models,
             Berth::Server => &self.servers,
@@ -135,7 +149,7 @@ impl Pool {
         let place = places.enter(run, memory_bytes.min(places.bytes_in_all)).await?;
         let running = match berth {
             Berth::Model | Berth::Server => None,
-            Berth::Tool | Berth::Agent | Berth::Nested(_) | Berth::Script => Some(self.running.enter(run, 0).await?),
+            Berth::Tool | Berth::Agent(_) | Berth::Script => Some(self.running.enter(run, 0).await?),
         };
         Ok(Lease { running, processors: Arc::clone(&self.running), run: run.clone(), _place: place })
     }
@@ -321,7 +335,7 @@ mod tests {
     async fn a_parked_agent_lets_its_tool_run() {
         let pool = Pool::new(Capacity::of_places(1, 1, 1, 1));
         let one = run("one");
-        let mut agent = pool.lease(&one, Berth::Agent, 1).await.unwrap();
+        let mut agent = pool.lease(&one, Berth::Agent(0), 1).await.unwrap();
         assert!(soon(pool.lease(&one, Berth::Tool, 1)).await.is_none(), "the one running place was taken");
         agent.park();
         let tool = soon(pool.lease(&one, Berth::Tool, 1)).await.expect("the place was given back").unwrap();
@@ -336,7 +350,7 @@ mod tests {
         let (pool, one) = (Pool::new(capacity), run("one"));
         let large = pool.lease(&one, Berth::Tool, CELL_BYTES_MAX).await.unwrap();
         assert!(soon(pool.lease(&one, Berth::Tool, 1)).await.is_none(), "there were places and no memory");
-        soon(pool.lease(&one, Berth::Agent, 1)).await.expect("agents have memory of their own").unwrap();
+        soon(pool.lease(&one, Berth::Agent(0), 1)).await.expect("agents have memory of their own").unwrap();
         drop(large);
         soon(pool.lease(&one, Berth::Tool, u64::MAX)).await.expect("nobody waits for more than there is").unwrap();
     }
@@ -354,6 +368,28 @@ mod tests {
             }
         }
         assert_eq!(Capacity::of_places(1, 1, 1, 1).scripts_alive(), 1);
+    }
+
+    #[tokio::test]
+    async fn agents_of_all_depths_together_are_no_more_than_may_be_alive() {
+        for (agents, at) in
+            [(1, [1, 0, 0, 0]), (2, [1, 1, 0, 0]), (4, [1, 1, 1, 1]), (16, [13, 1, 1, 1]), (256, [232, 8, 8, 8])]
+        {
+            let (pool, one) = (Pool::new(Capacity::of_places(1, agents, 1, 999)), run("one"));
+            let mut leases = Vec::new();
+            for (depth, places) in (0u8..).zip(at) {
+                for _ in 0..places {
+                    leases.push(
+                        pool.lease(&one, Berth::Agent(depth), 1).now_or_never().expect("there is a place").unwrap(),
+                    );
+                }
+                match pool.lease(&one, Berth::Agent(depth), 1).now_or_never() {
+                    None => assert!(places > 0, "who waits in vain should be told"),
+                    Some(refused) => assert_eq!((places, &*refused.unwrap_err().quota), (0, "agents-alive")),
+                }
+            }
+            assert_eq!(leases.len(), agents);
+        }
     }
 
     #[tokio::test(start_paused = true)]

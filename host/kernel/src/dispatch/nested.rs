@@ -249,7 +249,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn agents_below_agents_lie_three_deep_at_most_and_each_is_on_record() {
-        let (world, door) = door(Capacity::of_places(1, 1, 1, 1));
+        let (world, door) = door(Capacity::of_places(1, 4, 1, 1));
         let held = &["tool:*", "spawn:9"];
         assert_eq!(told(&door, held, Isolation::Shared, &chain(3)).await, "[[[[[]]]]]");
         world.0.lock().unwrap().clear();
@@ -307,7 +307,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_house_full_of_agents_that_wait_for_agents_gets_on() {
-        let (_, door) = door(Capacity::of_places(1, 2, 1, 1));
+        let (_, door) = door(Capacity::of_places(1, 4, 1, 1));
         let all = (0..20).map(|_| {
             let door = Arc::clone(&door);
             tokio::spawn(async move { told(&door, &["tool:*", "spawn:9"], Isolation::Shared, &chain(3)).await })
