@@ -413,11 +413,7 @@ pub(crate) fn unrecorded(failure: Option<&Failure>) -> Option<String> {
 }
 
 fn refused(refusal: SpawnRefused) -> Rejection {
-    let failure = match refusal {
-        SpawnRefused::Denied(denial) => Failure::Denied(denial),
-        SpawnRefused::Limit(hit) => Failure::Limit(hit),
-    };
-    thrown(&failure)
+    thrown(&refusal.into())
 }
 
 /// The exception that tells a script of a failure.

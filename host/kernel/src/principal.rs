@@ -1,6 +1,7 @@
 //! Who asks. A run is started once by a person; everybody else in it is a child that holds no more than its parent.
 
 use crate::account::{Account, Ceiling, Limits, Resource};
+use crate::call::Failure;
 use crate::capability::Capability;
 use crate::grant::Grant;
 use crate::ids::{AgentId, CallId, RunId};
@@ -137,6 +138,15 @@ pub enum SpawnRefused {
     /// The run, or the agent that would start it, has started as many agents as it may, or it would lie too deep.
     #[error("{0}")]
     Limit(LimitHit),
+}
+
+impl From<SpawnRefused> for Failure {
+    fn from(refused: SpawnRefused) -> Self {
+        match refused {
+            SpawnRefused::Denied(denial) => Self::Denied(denial),
+            SpawnRefused::Limit(hit) => Self::Limit(hit),
+        }
+    }
 }
 
 impl Principal {

@@ -12,7 +12,7 @@ use crate::plugin::{Kind, Plugin};
 use crate::policy::Denial;
 use crate::pool::Lease;
 use crate::ports::Log;
-use crate::principal::{Isolation, Principal, SpawnRefused};
+use crate::principal::{Isolation, Principal};
 use futures_util::StreamExt;
 use std::fmt;
 use std::sync::Arc;
@@ -92,10 +92,7 @@ impl Nested {
             return Err(Failure::Denied(Denial { hint, ..Denial::missing(&Capability::Spawn(1), self.who.grant()) }));
         }
         let all: Vec<Capability> = self.who.grant().iter().cloned().collect();
-        self.dispatcher.spawn(&self.who, Some(&all), Isolation::Shared).map_err(|refused| match refused {
-            SpawnRefused::Denied(denial) => Failure::Denied(denial),
-            SpawnRefused::Limit(hit) => Failure::Limit(hit),
-        })
+        Ok(self.dispatcher.spawn(&self.who, Some(&all), Isolation::Shared)?)
     }
 
     /// Have `agent` do what `call` asks of `plugin`. It is on record from its beginning to its end, however it ends.
