@@ -143,9 +143,13 @@ impl Followers {
         for (payload, value) in recorded.event.contents_mut().0.into_iter().zip(values) {
             *payload = value;
         }
-        if let Some((_, group)) = self.runs.iter_mut().find(|(followed, _)| followed == run) {
+        let Some((_, group)) = self.runs.iter_mut().find(|(followed, _)| followed == run) else { return };
+        group.bytes += bytes;
+        if group.bytes <= BYTES_MAX {
             group.events.push(recorded);
-            group.bytes += bytes;
+        } else {
+            // All of it will be left out.
+            group.events = Vec::new();
         }
     }
 
