@@ -104,7 +104,7 @@ fn whole<T: DeserializeOwned>(payload: &Payload, reader: Option<&Reader>) -> Opt
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests make their own files")]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use vespiary_kernel::call::Usage;
     use vespiary_kernel::grant::Grant;
@@ -113,11 +113,12 @@ mod tests {
     use vespiary_kernel::observed::{Observation, Observed, ReadSet};
     use vespiary_ledger::ledger::Ledger;
 
-    fn read(path: &str, read: bool) -> Event {
-        let state = Observed::File { bytes: 1, read, content: None };
-        let reads = ReadSet { observations: vec![Observation { path: path.into(), state }], complete: false };
+    /// A call that saw these files; of each, whether it read any of it.
+    pub(in crate::report) fn ended(call: u64, files: impl IntoIterator<Item = (String, bool)>) -> Event {
+        let seen = |(path, read)| Observation { path, state: Observed::File { bytes: 1, read, content: None } };
+        let reads = ReadSet { observations: files.into_iter().map(seen).collect(), complete: false };
         Event::CallEnded {
-            call: CallId(1),
+            call: CallId(call),
             component: None,
             scope: None,
             except: Vec::new(),
@@ -130,6 +131,10 @@ mod tests {
             reused: None,
             rests_on: None,
         }
+    }
+
+    fn read(path: &str, read: bool) -> Event {
+        ended(1, [(path.to_owned(), read)])
     }
 
     #[test]

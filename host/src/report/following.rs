@@ -133,11 +133,9 @@ impl Gathered {
 mod tests {
     use super::*;
     use std::path::Path;
-    use vespiary_kernel::call::Usage;
     use vespiary_kernel::event::{Payload, RunStatus};
     use vespiary_kernel::grant::Grant;
     use vespiary_kernel::json::Json;
-    use vespiary_kernel::observed::{Observation, Observed, ReadSet};
     use vespiary_kernel::ports::Log;
 
     fn started() -> Event {
@@ -148,27 +146,9 @@ mod tests {
     /// A call of the first agent that read one file, and with it so much that the ledger keeps it as a blob.
     fn call(number: u64, file: &str) -> [Event; 2] {
         let (call, tool) = (CallId(number), "files.read".parse().unwrap());
-        let one = |path: &str, read| Observation {
-            path: path.into(),
-            state: Observed::File { bytes: 1, read, content: None },
-        };
-        let looked_at = (0..100).map(|n| one(&format!("a/directory/with/a/long/name/{n}"), false));
-        let reads = ReadSet { observations: looked_at.chain([one(file, true)]).collect(), complete: true };
+        let looked_at = (0..100).map(|n| (format!("a/directory/with/a/long/name/{n}"), false));
         let arguments = Payload::Value(Json::null());
-        let ended = Event::CallEnded {
-            call,
-            component: None,
-            scope: None,
-            except: Vec::new(),
-            value: None,
-            failure: None,
-            reads: Some(Payload::Value(Json::of(&reads).unwrap())),
-            usage: Usage::default(),
-            artifacts: Vec::new(),
-            key: None,
-            reused: None,
-            rests_on: None,
-        };
+        let ended = super::super::coverage::tests::ended(number, looked_at.chain([(file.to_owned(), true)]));
         [Event::CallIntended { call, agent: AgentId(1), tool, arguments }, ended]
     }
 
