@@ -1,6 +1,7 @@
 //! The program as its users run it: the built binary, a home and a project of each test's own, and what comes out of its
 //! two streams, its exit code and its files. Nothing here reaches into the program's code.
 
+mod agents;
 mod audit;
 mod background;
 mod bad_input;

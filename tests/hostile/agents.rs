@@ -8,6 +8,7 @@ use super::stage::play;
 use serde_json::json;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::capability::Capability;
+use vespiary_kernel::event::Event;
 use vespiary_kernel::principal::{Isolation, SpawnRefused};
 
 /// What the agents are granted: one tool to ask for, and themselves.
@@ -59,6 +60,11 @@ fn agent_starts_agent_that_spins() {
             rig.call_as(&who, "hostile-lead.run", task).await.into_result().unwrap().read().unwrap();
         assert!(told[0].starts_with("refused") && told[0].contains("cpu-time"), "{told:?}");
         assert_eq!(who.run().agents(), 1);
+        let ended = rig.record.of(who.run().id()).into_iter().find_map(|event| match event {
+            Event::AgentEnded { failure, .. } => failure,
+            _ => None,
+        });
+        limit(&ended.expect("its end is on record, with the cause"), "cpu-time-ms");
     });
 }
 
@@ -67,11 +73,16 @@ fn agent_starts_agent_that_spins() {
 fn agent_starts_its_like() {
     play(async {
         let rig = Rig::new();
-        for (granted, started) in [("spawn:1000", 2 + 4 + 8), ("spawn:5", 5)] {
+        for (granted, started, cause) in [("spawn:1000", 2 + 4 + 8, "nesting"), ("spawn:5", 5, "agents-of-agent")] {
             let task = json!({ "prompt": "agent_starts_its_like", "context": { "agent": "hostile-lead.run" } });
             let who = rig.who(&[LEAD, &[granted]].concat());
             rig.call_as(&who, "hostile-lead.run", task).await.into_result().unwrap();
             assert_eq!(who.run().agents(), started, "{granted}");
+            let record = rig.record.of(who.run().id());
+            let refused = record.iter().any(|event| {
+                matches!(event, Event::CallEnded { failure: Some(Failure::Limit(hit)), .. } if &*hit.quota == cause)
+            });
+            assert!(refused, "whoever was refused is on record, with the cause: {cause}");
         }
         let (intended, ended) = rig.record.calls();
         assert_eq!(intended, ended);
