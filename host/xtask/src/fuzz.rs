@@ -3,28 +3,25 @@
 #![allow(clippy::disallowed_methods, reason = "builds the targets and runs them")]
 
 use crate::guest::Workspace;
+use crate::instrument::instrumented;
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-
-/// What makes the compiler report to libFuzzer where the code has been. The switches are unstable, the compiler is not.
-const INSTRUMENTED: [&str; 7] = [
-    "--cfg=fuzzing",
-    "-Cpasses=sancov-module",
-    "-Cllvm-args=-sanitizer-coverage-level=4",
-    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
-    "-Cllvm-args=-sanitizer-coverage-pc-table",
-    "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Ccodegen-units=1",
-];
 
 /// One input may take this long, in seconds; the script target stops a script after half of one.
 const INPUT_SECONDS_MAX: u32 = 20;
 
 /// The longest input, bytes.
 const INPUT_BYTES_MAX: u32 = 4_096;
+
+/// What cargo says of a thing it built.
+#[derive(Deserialize)]
+struct Built {
+    executable: Option<PathBuf>,
+}
 
 /// What one target did.
 struct Done {
@@ -33,7 +30,7 @@ struct Done {
     kept: u64,
 }
 
-/// Build all targets, then run `only` of them, or every one, for `time` each. Stops at the first that finds something.
+/// Build `only` these targets, or all, then run each for `time`. Stops at the first that finds something.
 pub(crate) fn fuzz(time: Duration, only: &[String]) -> Result<()> {
     let workspace = Workspace::find()?;
     let dir = workspace.root.join("tests/fuzz");
@@ -41,9 +38,10 @@ pub(crate) fn fuzz(time: Duration, only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|name| !targets.contains(name)) {
         bail!("there is no target `{unknown}`; there are: {}", targets.join(", "));
     }
-    let built = build(&dir)?;
+    let chosen = if only.is_empty() { targets } else { only.to_vec() };
+    let built = build(&dir, &chosen)?;
     let mut all = Vec::new();
-    for target in targets.iter().filter(|target| only.is_empty() || only.contains(target)) {
+    for target in &chosen {
         all.push(run(&dir, &built, target, time)?);
     }
     println!("\n{:12} {:>12} {:>8}", "target", "inputs", "kept");
@@ -63,22 +61,18 @@ fn targets(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn build(dir: &Path) -> Result<PathBuf> {
-    let host = host()?;
+/// Built like the tests, with the same features, so that of other people's crates nothing is compiled again.
+fn build(dir: &Path, targets: &[String]) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Naming the target keeps the instrumentation out of build scripts and macros, which would not link with it.
-    cargo.args(["build", "--release", "--bins", "--target", &host, "--manifest-path"]).arg(dir.join("Cargo.toml"));
-    cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTED.join("\u{1f}"));
-    cargo.env("CARGO_TARGET_DIR", dir.join("target")).env_remove("RUSTFLAGS");
-    ensure!(cargo.status().context("cannot run cargo")?.success(), "the targets do not compile (see above)");
-    Ok(dir.join("target").join(host).join("release"))
-}
-
-/// The machine's own target triple.
-fn host() -> Result<String> {
-    let said = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("rustc names no host")
+    cargo.args(["build", "--workspace", "--features", "vespiary-fuzz/libfuzzer"]);
+    cargo.args(targets.iter().flat_map(|target| ["--bin", target]));
+    cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(dir).stderr(Stdio::inherit());
+    let Output { status, stdout, .. } = instrumented(&mut cargo)?.output().context("cannot run cargo")?;
+    ensure!(status.success(), "the targets do not compile (see above)");
+    let said = String::from_utf8_lossy(&stdout);
+    let built =
+        said.lines().filter_map(|line| serde_json::from_str::<Built>(line).ok()).find_map(|built| built.executable);
+    built.and_then(|program| Some(program.parent()?.to_owned())).context("cargo did not say where the targets are")
 }
 
 fn run(dir: &Path, built: &Path, target: &str, time: Duration) -> Result<Done> {

@@ -4,6 +4,7 @@
 mod component;
 mod fuzz;
 mod guest;
+mod instrument;
 mod record;
 mod task;
 mod toolchain;
@@ -48,6 +49,9 @@ struct Guests {
 }
 
 fn main() -> ExitCode {
+    if let Some(line) = instrument::called() {
+        return instrument::compile(&line);
+    }
     let done = match Cli::parse().chore {
         Chore::Guests(Guests { check: true, only }) => task::check(&only),
         Chore::Guests(Guests { check: false, only }) => task::build(&only),
