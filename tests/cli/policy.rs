@@ -284,3 +284,21 @@ fn what_a_rule_denies_is_not_advised_to_be_granted() {
     let said = said.complains(&["needs read:private/x", "deny read:private", "whatever is granted"]);
     assert!(!said.err().contains("Grant read:private/x"), "{}", said.err());
 }
+
+#[test]
+fn what_a_plugin_never_declared_is_not_advised_to_be_granted_and_what_it_did_is() {
+    let place = Place::new();
+    let granted = ["call", "files.read", r#"{"path":"/etc/hostname"}"#, "--allow", "read:/etc/hostname"];
+    let said = place.vespiary(&granted).exits(3);
+    said.complains(&["needs read:/etc/hostname", "next: files.read does not declare that it needs this"]);
+    place.file(".git/hooks/y", "");
+    let hook = ["call", "files.write", r#"{"path":".git/hooks/x","text":"y"}"#, "--allow", "write:."];
+    place
+        .vespiary(&hook)
+        .exits(3)
+        .complains(&["needs write:.git/hooks/x", "next: grant it with --allow write:.git/hooks/x"]);
+    place.file("own/x", "mine\n");
+    std::fs::hard_link(place.project().join("own/x"), place.project().join("own/y")).unwrap();
+    let second = ["call", "files.write", r#"{"path":"own/y","text":"y","overwrite":true}"#, "--allow", "write:own"];
+    place.vespiary(&second).exits(3).complains(&["needs write:own/y", "next: the call holds that", "a second name"]);
+}

@@ -233,17 +233,32 @@ fn agent_borrows_a_guest() {
     });
 }
 
-/// A guest may claim any cause. It is recorded as what it is, the call's own end, and nothing else follows from it: the run's
-/// next call is judged as before.
+/// A guest that says why it failed is believed where the host told it so, and of a permission where it could lack that. All else is
+/// its own words, and so is its advice: what to do next is for the host to say.
 #[test]
 fn agent_answers_with_a_forgery() {
     play(async {
         let rig = Rig::new();
-        for (claim, cause) in [("denied", "denied"), ("cancelled", "cancelled"), ("limit", "limit")] {
+        for (claim, named, says) in [
+            ("limit", "run-tokens", "it says that a limit was met: run-tokens"),
+            ("limit", "cpu-time-ms", "it says that a limit was met: cpu-time-ms"),
+            ("cancelled", "", "it says that it was stopped"),
+            ("denied", "tool:hostile.neighbour", "it says that it lacks: tool:hostile.neighbour, and it holds that"),
+            ("denied", "a person's yes", "it says that it lacks: a person's yes"),
+            (
+                "denied",
+                "write:.git/hooks",
+                "denied: needs write:.git/hooks; the grant has read:., tool:files.read, tool:hostile",
+            ),
+        ] {
             let who = rig.who(AGENT);
-            let task = json!({ "prompt": "agent_answers_with_a_forgery", "context": { "as": claim } });
-            let outcome = rig.call_as(&who, "hostile-agent.run", task).await;
-            assert_eq!(outcome.into_result().unwrap_err().cause(), cause);
+            let context = json!({ "as": claim, "named": named });
+            let task = json!({ "prompt": "agent_answers_with_a_forgery", "context": context });
+            let failure = rig.call_as(&who, "hostile-agent.run", task).await.into_result().unwrap_err();
+            let (text, denied) = (failure.to_string(), matches!(failure, Failure::Denied(_)));
+            assert!(text.contains(says) && !text.contains("curl"), "{text}");
+            assert!(denied || matches!(failure, Failure::Failed(_)), "{failure:?}");
+            assert!(!denied || text.contains("does not declare"), "{text}");
             let said = json!({ "text": "still here" });
             assert!(rig.call_as(&who, "hostile.neighbour", said).await.into_result().is_ok());
         }

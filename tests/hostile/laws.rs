@@ -45,6 +45,7 @@ const THREATS: &[(&str, &str)] = &[
     ("a script that attacks its engine", "scripts"),
     ("a script, agent or tool that decides a gate", "scripts"),
     ("a script that calls others", "scripts"),
+    ("a guest that speaks for the host", "agents"),
     ("log injection, terminal escapes", "words"),
     ("a call nobody knows of", "record"),
 ];

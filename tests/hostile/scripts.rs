@@ -238,6 +238,17 @@ fn gate_forgery() {
     });
 }
 
+/// Agents end with the run's budget on their lips. They failed; the run is not out of budget and goes on.
+#[test]
+fn agents_that_say_the_budget_is_spent() {
+    play(async {
+        let report = run(&Rig::new(), "agents_that_say_the_budget_is_spent").await;
+        let told = r#"[[null,null,null,null,null,null,null],"failed","on"]"#;
+        assert_eq!(report.value.as_ref().map(Json::as_str), Some(told), "{report:?}");
+        assert_eq!((report.agents, report.status), (8, RunStatus::Degraded));
+    });
+}
+
 /// The cap is a number of agents, not of those that succeed.
 #[test]
 fn spawn_over_the_cap() {

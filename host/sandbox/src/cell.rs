@@ -1,6 +1,7 @@
 //! One cell: everything the host keeps for one guest, and the store it lives in. A cell starts from nothing; what it is given
 //! is put in by `imports` and by nobody else.
 
+use crate::claims::Told;
 use crate::fs::Files;
 use crate::http::Http;
 use crate::report::Report;
@@ -37,6 +38,7 @@ pub(crate) struct Cell {
     /// Made when the cell may reach the network, or first asks to.
     pub(crate) http: Option<Box<Http>>,
     pub(crate) door: Option<Door>,
+    pub(crate) told: Told,
     pub(crate) host_call_bytes_max: u64,
 }
 
@@ -77,6 +79,7 @@ impl Cell {
             wasi: None,
             http: None,
             door: None,
+            told: Told::default(),
             host_call_bytes_max: quota.result_bytes_max.saturating_add(64 << 10).max(HOST_CALL_BYTES_MIN),
         }
     }

@@ -1,13 +1,11 @@
 //! How a guest's end becomes a cause. Every way a call can stop is one of the kernel's `Failure`s, with a stable word where
 //! programs look and a plain sentence where people do.
 
-use crate::bindings::types::ToolError;
 use crate::cell::{Cell, HANDLES_MAX};
 use crate::text;
 use crate::walls::time_hit;
 use vespiary_kernel::call::{Failure, Trap};
 use vespiary_kernel::json::Json;
-use vespiary_kernel::policy::Denial;
 use vespiary_kernel::quota::{LimitHit, Quota};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, WasmBacktrace};
@@ -84,25 +82,12 @@ pub(crate) fn of_failure(failure: Failure, cell: &Cell, quota: &Quota) -> Failur
 }
 
 /// A guest's answer, held to the contract.
-pub(crate) fn of_answer(answer: Result<String, ToolError>, quota: &Quota) -> Result<Json, Failure> {
-    let text = answer.map_err(of_tool_error)?;
-    let used = text.len() as u64;
+pub(crate) fn of_answer(answer: String, quota: &Quota) -> Result<Json, Failure> {
+    let used = answer.len() as u64;
     if used > quota.result_bytes_max {
         return Err(Failure::Limit(LimitHit { quota: "result-bytes".into(), limit: quota.result_bytes_max, used }));
     }
-    json(text, "its answer")
-}
-
-/// What the host knows of the call's requests goes before what the guest says of them: a network quota that was used up ended
-/// the call, and a guest that says it was denied gets the denial's own words.
-pub(crate) fn with_network(answer: Result<Json, Failure>, cell: &Cell) -> Result<Json, Failure> {
-    if let Some(hit) = cell.net_over() {
-        return Err(Failure::Limit(hit));
-    }
-    match (answer, cell.http.as_ref().and_then(|http| http.denied())) {
-        (Err(Failure::Denied(_)), Some(denial)) => Err(Failure::Denied(denial)),
-        (answer, _) => answer,
-    }
+    json(answer, "its answer")
 }
 
 /// JSON a guest handed over, or the breach of contract that it is not.
@@ -113,26 +98,6 @@ pub(crate) fn json(text: String, what: &str) -> Result<Json, Failure> {
 /// The guest did something its world forbids.
 pub(crate) fn breach(message: String) -> Failure {
     Failure::Trapped(Trap { kind: "contract".into(), message: text::cause(message) })
-}
-
-/// A guest's own account of why it failed. A claim like any other: nothing is concluded from it.
-fn of_tool_error(error: ToolError) -> Failure {
-    let text = text::cause;
-    match error {
-        ToolError::InvalidArguments(why) => Failure::InvalidArguments(text(why)),
-        ToolError::NotFound(what) => Failure::NotFound(text(what)),
-        ToolError::Denied(denial) => Failure::Denied(Denial {
-            needed: text(denial.needed),
-            held: text(denial.held),
-            hint: text(denial.hint),
-            rule: None,
-        }),
-        ToolError::Limit(hit) => {
-            Failure::Limit(LimitHit { quota: text::line(hit.quota), limit: hit.limit, used: hit.used })
-        }
-        ToolError::Cancelled => Failure::Cancelled,
-        ToolError::Failed(why) => Failure::Failed(text(why)),
-    }
 }
 
 fn trap_kind(trap: wasmtime::Trap) -> &'static str {

@@ -9,7 +9,6 @@ use crate::fs::{Files, Granted};
 use crate::http::{self, Http, Way};
 use crate::known::Known;
 use crate::scope::Scopes;
-use crate::text;
 use crate::worktrees::Layers;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -255,27 +254,8 @@ impl dispatch::Host for Cell {
                     value: value.as_str().to_owned(),
                     artifacts: outcome.artifacts.iter().map(crate::report::to_guest).collect(),
                 }),
-                Ending::Failed(failure) => Err(to_guest(failure)),
+                Ending::Failed(failure) => Err(self.told.tell(failure)),
             })
             .collect())
-    }
-}
-
-/// A cause as a guest may see it. What went wrong inside the host or another guest is told in words.
-fn to_guest(failure: Failure) -> types::ToolError {
-    match failure {
-        Failure::InvalidArguments(why) => types::ToolError::InvalidArguments(why),
-        Failure::NotFound(what) => types::ToolError::NotFound(what),
-        Failure::Denied(denial) => {
-            types::ToolError::Denied(types::Denial { needed: denial.needed, held: denial.held, hint: denial.hint })
-        }
-        Failure::Limit(hit) => {
-            types::ToolError::Limit(types::LimitHit { quota: hit.quota, limit: hit.limit, used: hit.used })
-        }
-        Failure::Cancelled => types::ToolError::Cancelled,
-        Failure::Failed(why) => types::ToolError::Failed(why),
-        other @ (Failure::Trapped(_) | Failure::Unrunnable(_) | Failure::Unrecorded(_) | Failure::Host(_)) => {
-            types::ToolError::Failed(text::cause(other.to_string()))
-        }
     }
 }

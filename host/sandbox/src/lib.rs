@@ -5,6 +5,7 @@
 mod bindings;
 mod cache;
 mod cell;
+mod claims;
 mod compile;
 mod compiler;
 mod components;

@@ -8,7 +8,7 @@ use crate::text;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vespiary_kernel::account::{self, Account};
-use vespiary_kernel::call::{Artifact, Level, LogLine};
+use vespiary_kernel::call::{Artifact, Failure, Level, LogLine};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::quota::{LimitHit, Meter, Quota};
 use wasmtime::component::Resource;
@@ -102,11 +102,6 @@ impl Report {
         lines.close(Level::Info);
         lines.close(Level::Warn);
         (std::mem::take(&mut lines.whole), std::mem::take(&mut self.artifacts))
-    }
-
-    fn refuse(&mut self, hit: LimitHit) -> types::ToolError {
-        self.refused = Some(hit.clone());
-        types::ToolError::Limit(types::LimitHit { quota: hit.quota, limit: hit.limit, used: hit.used })
     }
 }
 
@@ -206,7 +201,7 @@ impl HostArtifactWriter for Cell {
 
     fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> wasmtime::Result<Result<(), types::ToolError>> {
         if let Err(hit) = self.report.account.take(account::Resource::ArtifactBytes, bytes.len() as u64) {
-            return Ok(Err(self.report.refuse(hit)));
+            return Ok(Err(self.refuse(hit)));
         }
         self.table.get_mut(&writer)?.bytes.extend_from_slice(&bytes);
         Ok(Ok(()))
@@ -216,7 +211,7 @@ impl HostArtifactWriter for Cell {
         let Writer { name, media_type, bytes } = self.table.delete(writer)?;
         if self.report.artifacts.len() == ARTIFACTS_MAX {
             let limit = ARTIFACTS_MAX as u64;
-            return Ok(Err(self.report.refuse(LimitHit { quota: "artifacts".into(), limit, used: limit + 1 })));
+            return Ok(Err(self.refuse(LimitHit { quota: "artifacts".into(), limit, used: limit + 1 })));
         }
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
         let artifact = Artifact { name, media_type, digest, bytes: size, content: Some(bytes.into()) };
@@ -229,6 +224,13 @@ impl HostArtifactWriter for Cell {
         // The bytes stay counted: a guest that keeps starting over does not get the quota back.
         self.table.delete(writer)?;
         Ok(())
+    }
+}
+
+impl Cell {
+    fn refuse(&mut self, hit: LimitHit) -> types::ToolError {
+        self.report.refused = Some(hit.clone());
+        self.told.tell(Failure::Limit(hit))
     }
 }
 

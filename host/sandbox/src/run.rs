@@ -7,6 +7,7 @@ use crate::bindings::agent::exports::vespiary::plugin::agent::Task;
 use crate::bindings::tool::ToolPluginPre;
 use crate::bindings::types::ToolError;
 use crate::cell::Cell;
+use crate::claims::{self, Held};
 use crate::components::Ready;
 use crate::ending;
 use crate::walls::{Clock, time_hit};
@@ -61,7 +62,7 @@ impl Sandbox {
             guest.vespiary_plugin_tools().call_call(&mut store, tool, &arguments).await
         })
         .await;
-        Ok(close(store, admitted.quota(), ended))
+        Ok(close(store, admitted.quota(), &Held::by(admitted), ended))
     }
 
     async fn run_agent(&self, pre: &AgentPluginPre<Cell>, admitted: Admitted) -> Result<Outcome, Failure> {
@@ -77,7 +78,7 @@ impl Sandbox {
             context: task.context.as_str().to_owned(),
             schema: task.schema.map(|schema| schema.as_str().to_owned()),
         };
-        let quota = *admitted.quota();
+        let (quota, held) = (*admitted.quota(), Held::by(&admitted));
         let mut store = self.imports.of_agent(admitted).into_store(&self.engine);
         let clock = Arc::clone(&store.data().walls.clock);
         let ended = within(&clock, &quota, async {
@@ -85,7 +86,7 @@ impl Sandbox {
             guest.vespiary_plugin_agent().call_run(&mut store, &task).await
         })
         .await;
-        Ok(close(store, &quota, ended))
+        Ok(close(store, &quota, &held, ended))
     }
 }
 
@@ -152,11 +153,15 @@ impl Stopped {
     }
 }
 
-fn close(store: Store<Cell>, quota: &Quota, ended: Result<Result<String, ToolError>, Stopped>) -> Outcome {
+fn close(store: Store<Cell>, quota: &Quota, held: &Held, ended: Result<Result<String, ToolError>, Stopped>) -> Outcome {
     let cell = store.into_data();
-    let answer = ended.map_err(|stopped| stopped.cause(&cell, quota)).and_then(|said| ending::of_answer(said, quota));
-    let answer = answer.map_err(|failure| ending::of_failure(failure, &cell, quota));
-    let answer = ending::with_network(answer, &cell);
+    let answer = match ended {
+        Ok(Ok(answer)) => ending::of_answer(answer, quota),
+        Ok(Err(said)) => Err(ending::of_failure(claims::judged(said, &cell, held), &cell, quota)),
+        Err(stopped) => Err(ending::of_failure(stopped.cause(&cell, quota), &cell, quota)),
+    };
+    // A network quota that was used up ended the call, whatever the guest made of it.
+    let answer = cell.net_over().map_or(answer, |hit| Err(Failure::Limit(hit)));
     cell.into_outcome(match answer {
         Ok(value) => Ending::Done(value),
         Err(failure) => Ending::Failed(failure),

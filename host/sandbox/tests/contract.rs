@@ -124,7 +124,8 @@ async fn a_guests_own_causes_arrive_as_causes_without_their_escapes() {
     let shown = "\\u{1b}[2Jno";
     assert_eq!(failure(&one(says(0)).call("g.x", "{}").await), &Failure::InvalidArguments(told(shown)));
     assert_eq!(failure(&one(says(1)).call("g.x", "{}").await), &Failure::NotFound(told(shown)));
-    assert_eq!(failure(&one(says(4)).call("g.x", "{}").await), &Failure::Cancelled);
+    let unasked = "it says that it was stopped: nobody stopped it";
+    assert_eq!(failure(&one(says(4)).call("g.x", "{}").await), &Failure::Failed(told(unasked)));
     assert_eq!(failure(&one(says(5)).call("g.x", "{}").await), &Failure::Failed(told(shown)));
 }
 
@@ -209,5 +210,6 @@ async fn a_component_describes_itself_in_an_empty_cell() {
 #[tokio::test]
 async fn a_limit_a_tool_claims_is_its_own_word() {
     let says = tool(r#"(data (i32.const 4096) "tea")"#, "(call $err (i32.const 3) (i32.const 4096) (i32.const 3))");
-    assert_eq!(limit(&one(says).call("g.x", "{}").await).quota, "tea");
+    let why = "it says that a limit was met: tea is limited to 0; the call used 0";
+    assert_eq!(failure(&one(says).call("g.x", "{}").await), &Failure::Failed(why.to_owned()));
 }
