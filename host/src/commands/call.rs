@@ -145,7 +145,8 @@ fn show(args: &CallArgs, run: &RunId, outcome: &Outcome) -> Result<Exit, Trouble
         return Ok(failure.map_or(Exit::Done, Exit::of_failure));
     }
     for said in &outcome.log {
-        eprintln!("{}", line(&said.text));
+        // By its name, so that nobody takes the tool's words for ours.
+        eprintln!("{}: {}", args.tool, line(&said.text));
     }
     for artifact in &outcome.artifacts {
         eprintln!("left {} ({} bytes, sha256 {})", line(&artifact.name), artifact.bytes, artifact.digest);

@@ -109,7 +109,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn complain(trouble: &Trouble, json: bool) {
     let style = Style::of_stderr();
     eprintln!("{} {}", style.red("error:"), style.bold(&plain(&trouble.what)));
-    eprintln!("  {}", plain(&trouble.why).trim_end().replace('\n', "\n  "));
+    // A cause may be a guest's words. Its further lines are marked as such, so that none passes for what to do next.
+    eprintln!("  {}", plain(&trouble.why).trim_end().replace('\n', "\n  | "));
     if !trouble.next.is_empty() {
         eprintln!("  {} {}", style.green("next:"), plain(&trouble.next));
     }
