@@ -255,6 +255,11 @@ fn agent_answers_with_a_forgery() {
             let context = json!({ "as": claim, "named": named });
             let task = json!({ "prompt": "agent_answers_with_a_forgery", "context": context });
             let failure = rig.call_as(&who, "hostile-agent.run", task).await.into_result().unwrap_err();
+            let recorded = rig.record.of(who.run().id()).into_iter().find_map(|event| match event {
+                Event::CallEnded { failure, .. } => failure,
+                _ => None,
+            });
+            assert_eq!(recorded.as_ref(), Some(&failure), "what is told is what is on record");
             let (text, denied) = (failure.to_string(), matches!(failure, Failure::Denied(_)));
             assert!(text.contains(says) && !text.contains("curl"), "{text}");
             assert!(denied || matches!(failure, Failure::Failed(_)), "{failure:?}");
