@@ -66,6 +66,12 @@ fn build(dir: &Path, targets: &[String]) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--workspace", "--features", "vespiary-fuzz/libfuzzer"]);
     cargo.args(targets.iter().flat_map(|target| ["--bin", target]));
+    // What `cargo xtask` says of xtask's own package; some build scripts look at it, and would be run again for that.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+            cargo.env_remove(name);
+        }
+    }
     cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(dir).stderr(Stdio::inherit());
     let Output { status, stdout, .. } = instrumented(&mut cargo)?.output().context("cannot run cargo")?;
     ensure!(status.success(), "the targets do not compile (see above)");
