@@ -130,6 +130,46 @@ fn program_writes_outside() {
 }
 
 #[test]
+fn program_moves_what_is_hidden() {
+    play(async {
+        let rig = Rig::new().denying(&["read:ok/private", "write:kept/file"]);
+        for (dir, file) in [("home/.kube", "config"), ("ok/private", "key"), ("kept", "file")] {
+            fs::create_dir_all(rig.project.join(dir)).unwrap();
+            fs::write(rig.project.join(dir).join(file), SECRET).unwrap();
+        }
+        let steps = ["mv home/.kube kube", "mv ok other", "mv ok/private seen", "mv kept moved", "rm -rf ok"];
+        all_refused(&rig, WRITE, &steps.map(str::to_owned)).await;
+        // What does not depend on its name is moved, and the next call finds what is hidden there.
+        runs(&rig, WRITE, "sh", "mv home house && mkdir kept/more").await;
+        let steps = ["cat house/.kube/config", "cat ok/private/key", "cat other/private/key", "cat kube/config"];
+        all_refused(&rig, WRITE, &steps.map(str::to_owned)).await;
+        all_refused(&rig, WRITE, &["echo x > kept/file".to_owned()]).await;
+        assert_eq!(fs::read_to_string(rig.project.join("kept/file")).unwrap(), SECRET);
+    });
+}
+
+#[test]
+fn program_reads_below_a_name_that_is_no_text() {
+    play(async {
+        use std::os::unix::ffi::OsStrExt as _;
+        let rig = Rig::new().denying(&["read:**/*.secret"]);
+        let odd = rig.project.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        fs::create_dir_all(odd.join(".git/hooks")).unwrap();
+        for name in [&b".env"[..], b"x.secret", b"k\xe9y.pem"] {
+            fs::write(odd.join(std::ffi::OsStr::from_bytes(name)), SECRET).unwrap();
+            fs::write(rig.project.join(std::ffi::OsStr::from_bytes(name)), SECRET).unwrap();
+        }
+        fs::remove_file(rig.project.join(".env")).unwrap();
+        let reads = ["cat caf*/.env", "cat caf*/x.secret", "cat caf*/k*.pem", "cat k*y.pem", "ls caf*"];
+        all_refused(&rig, READ, &reads.map(str::to_owned)).await;
+        let writes = ["echo x > caf*/.git/hooks/pre-commit", "mv caf* cafe"];
+        all_refused(&rig, WRITE, &writes.map(str::to_owned)).await;
+        all_refused(&rig, WRITE, &reads.map(str::to_owned)).await;
+        assert!(!odd.join(".git/hooks/pre-commit").exists());
+    });
+}
+
+#[test]
 fn program_reads_the_environment() {
     play(async {
         let rig = Rig::new();

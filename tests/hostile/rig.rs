@@ -326,6 +326,16 @@ impl Rig {
         Self { dispatcher, ..self }
     }
 
+    /// The same project under a policy that denies this.
+    pub fn denying(self, denied: &[&str]) -> Self {
+        let policy = Policy::of_run(denied.iter().map(|text| text.parse().unwrap()).collect(), Vec::new());
+        let runners = Runners::new(Arc::clone(&self.sandbox), programs(), None, None);
+        let log: Arc<dyn Log> = Arc::clone(&self.record) as _;
+        let pool = Pool::new(CAPACITY);
+        let dispatcher = Dispatcher::new(log, all_guests(), policy, pool, Arc::new(runners), Arc::new(Nobody));
+        Self { dispatcher, ..self }
+    }
+
     pub fn who(&self, grant: &[&str]) -> Principal {
         self.who_within(grant, RunLimits::default())
     }

@@ -5,9 +5,11 @@
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_bind_recursive, mount_remount};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where the old root lies while the new one is being laid out.
@@ -97,15 +99,15 @@ pub(crate) fn restrict(target: &Path, access: Access) -> io::Result<()> {
 
 /// Every mount of the present root, with the flags that must not be lost.
 fn table() -> io::Result<Vec<(PathBuf, MountFlags)>> {
-    let text = fs::read_to_string(format!("{OLD}/proc/self/mountinfo"))?;
-    Ok(text.lines().filter_map(row).collect())
+    let table = fs::read(format!("{OLD}/proc/self/mountinfo"))?;
+    Ok(table.split(|byte| *byte == b'\n').filter_map(row).collect())
 }
 
 /// One row: `36 35 98:0 /root /mount/point rw,noatime ...`.
-fn row(line: &str) -> Option<(PathBuf, MountFlags)> {
-    let mut fields = line.split(' ');
+fn row(line: &[u8]) -> Option<(PathBuf, MountFlags)> {
+    let mut fields = line.split(|byte| *byte == b' ');
     let at = unescaped(fields.nth(4)?);
-    let flags = fields.next()?.split(',').fold(MountFlags::empty(), |flags, name| {
+    let flags = str::from_utf8(fields.next()?).ok()?.split(',').fold(MountFlags::empty(), |flags, name| {
         flags
             | match name {
                 "ro" => MountFlags::RDONLY,
@@ -119,9 +121,9 @@ fn row(line: &str) -> Option<(PathBuf, MountFlags)> {
 }
 
 /// The kernel writes blanks and backslashes in its table as `\040`.
-fn unescaped(text: &str) -> String {
+fn unescaped(text: &[u8]) -> OsString {
     let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let [first, after @ ..] = rest {
         let octal =
             after.get(..3).and_then(|o| std::str::from_utf8(o).ok()).and_then(|o| u8::from_str_radix(o, 8).ok());
@@ -136,7 +138,7 @@ fn unescaped(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    OsString::from_vec(bytes)
 }
 
 #[cfg(test)]
@@ -145,11 +147,12 @@ mod tests {
 
     #[test]
     fn a_row_of_the_table_is_read_with_its_flags() {
-        let (at, flags) = row(r"36 35 98:0 /a /mnt/with\040blank ro,nosuid,relatime - ext4 /dev/x rw").unwrap();
+        let (at, flags) = row(br"36 35 98:0 /a /mnt/with\040blank ro,nosuid,relatime - ext4 /dev/x rw").unwrap();
         assert_eq!(at, Path::new("/mnt/with blank"));
         assert_eq!(flags, MountFlags::RDONLY | MountFlags::NOSUID);
-        assert_eq!(unescaped(r"a\134b\0"), r"a\b\0");
-        assert!(row("36 35").is_none());
+        assert_eq!(unescaped(br"a\134b\0"), r"a\b\0");
+        assert_eq!(unescaped(b"caf\xe9").as_encoded_bytes(), b"caf\xe9");
+        assert!(row(b"36 35").is_none());
     }
 
     #[test]

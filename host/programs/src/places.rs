@@ -1,6 +1,9 @@
 //! From a scope to directories: what a program is given to read and to write, and what is laid over. Cells are asked at each
 //! opening; a program is not, so what it may not see is looked for before it starts. What does not exist yet cannot be
 //! found: a program that may write in a directory may create there what it would not have been shown.
+//!
+//! What is laid over goes along when a directory above it is moved, and the next run would judge it by its new name. So a
+//! directory in which that name decides is a mount of its own, too: a mount cannot be moved.
 #![allow(clippy::disallowed_methods, reason = "it looks for what must be hidden")]
 
 use crate::confined::Refused;
@@ -41,6 +44,11 @@ impl Places {
             search.look_at(&base, &below(&root, &base))?;
         }
         Ok(search.places)
+    }
+
+    /// How many mounts it takes.
+    fn overlays(&self) -> usize {
+        self.read.len() + self.write.len() + self.hide.len()
     }
 }
 
@@ -111,14 +119,13 @@ impl Search {
                 continue;
             }
             let (path, file) = (entry.path(), entry.file_name());
-            // A name that no capability can spell is covered by none that names it, and hidden by no list.
-            let Some(file) = file.to_str() else { continue };
-            let below = match name {
+            // A name that no capability can spell can be judged by none, and neither can what lies below it.
+            let below = file.to_str().map(|file| match name {
                 "." => file.to_owned(),
                 "/" => format!("/{file}"),
                 name => format!("{name}/{file}"),
-            };
-            let own = match self.access(&below) {
+            });
+            let own = match below.as_deref().map_or(Sight::Outside, |below| self.access(below)) {
                 // Only a directory is on the way to something.
                 Sight::Passage if !kind.is_dir() => Sight::Outside,
                 own => own,
@@ -129,11 +136,15 @@ impl Search {
                 Sight::Read | Sight::Passage if access == Sight::Write => self.places.read.insert(path.clone()),
                 _ => false,
             };
-            if self.places.hide.len() + self.places.read.len() + self.places.write.len() > OVERLAYS_MAX {
-                return Err(unseen(format!("more than {OVERLAYS_MAX} places differ from what is granted around them")));
-            }
-            if kind.is_dir() && own > Sight::Hidden {
+            if let Some(below) = below.filter(|_| kind.is_dir() && own > Sight::Hidden) {
+                let others = self.places.overlays();
                 self.look_below(&below, &path, own, depth + 1)?;
+                if own == Sight::Write && self.places.overlays() > others && !self.is_even_below(&below) {
+                    self.places.write.insert(path.clone());
+                }
+            }
+            if self.places.overlays() > OVERLAYS_MAX {
+                return Err(unseen(format!("more than {OVERLAYS_MAX} places differ from what is granted around them")));
             }
         }
         Ok(())
@@ -141,10 +152,22 @@ impl Search {
 
     /// What is seen at `name`.
     fn access(&self, name: &str) -> Sight {
+        let (rules, name) = self.judged(name);
+        rules.sight(name)
+    }
+
+    /// Whether the directory `name` may be moved without anything below it being judged otherwise.
+    fn is_even_below(&self, name: &str) -> bool {
+        let (rules, name) = self.judged(name);
+        rules.even_below(name)
+    }
+
+    /// The rules that judge `name`, and the name as they know it.
+    fn judged<'a>(&self, name: &'a str) -> (&Rules, &'a str) {
         match name.strip_prefix('/') {
-            Some("") => self.outside.sight("."),
-            Some(below) => self.outside.sight(below),
-            None => self.project.sight(name),
+            Some("") => (&self.outside, "."),
+            Some(below) => (&self.outside, below),
+            None => (&self.project, name),
         }
     }
 }
@@ -194,6 +217,36 @@ mod tests {
         let named = places(&root, &["write:.git", "read:.env"]).unwrap();
         assert_eq!((named.write, named.read), (below(&root, &[".git"]), below(&root, &[".env"])));
         assert_eq!(named.hide, below(&root, &[".git/config"]));
+    }
+
+    #[test]
+    fn a_directory_whose_name_decides_what_is_hidden_below_it_is_kept_in_its_place() {
+        let (_temp, root) = project();
+        for dir in ["home/.kube", "home/.cargo/bin", "home/.config/gh"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        for file in ["home/.kube/config", "home/.config/gh/hosts.yml"] {
+            fs::write(root.join(file), "x").unwrap();
+        }
+        let kept = ["home/.kube", "home/.config", "home/.config/gh"];
+        let writer = places(&root, &["write:."]).unwrap();
+        assert_eq!(writer.write, below(&root, &["", kept[0], kept[1], kept[2]]), "home and .cargo may be moved");
+        assert!(writer.hide.is_superset(&below(&root, &["home/.kube/config", "home/.config/gh/hosts.yml"])));
+        // Where nothing is written, nothing is moved.
+        assert_eq!(places(&root, &["read:."]).unwrap().write, below(&root, &[]));
+    }
+
+    #[test]
+    fn what_no_capability_can_spell_is_not_given() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (_temp, root) = project();
+        let odd = root.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        fs::create_dir(&odd).unwrap();
+        fs::write(odd.join(".env"), "x").unwrap();
+        for held in ["read:.", "write:."] {
+            let places = places(&root, &[held]).unwrap();
+            assert!(places.hide.contains(&odd) && !places.hide.contains(&odd.join(".env")), "{held}");
+        }
     }
 
     #[test]

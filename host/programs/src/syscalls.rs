@@ -40,7 +40,7 @@ const LISTED: &[c_long] = &[
     libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_timerfd_create, libc::SYS_timerfd_settime,
     libc::SYS_timerfd_gettime, libc::SYS_signalfd4,
     // Memory of its own. `memfd_create` and `memfd_secret` make memory that no counter sees: not listed; nor is
-    // `userfaultfd`, which stops the kernel in the middle of a copy.
+    // `userfaultfd`, which stops the kernel in the middle of a copy. Of `mmap`, see below.
     libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_mprotect, libc::SYS_madvise,
     libc::SYS_mincore, libc::SYS_msync, libc::SYS_mlock, libc::SYS_munlock, libc::SYS_mlock2, libc::SYS_membarrier,
     libc::SYS_pkey_alloc, libc::SYS_pkey_free, libc::SYS_pkey_mprotect, libc::SYS_get_mempolicy,
@@ -152,6 +152,26 @@ fn refused(network: bool) -> Result<Rules, BackendError> {
     }
     // Asking for the present personality is common; changing it turns off what makes attacks on a process hard.
     refuse(&mut rules, libc::SYS_personality, &[(0, Len::Dword, Op::Ne, 0), (0, Len::Dword, Op::Ne, 0xffff_ffff)])?;
+    // The warden is of the same user: its limits and its turn are not for those it looks after to change. So are nobody's
+    // but one's own.
+    for call in [
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setaffinity,
+    ] {
+        refuse(&mut rules, call, &[(0, Len::Dword, Op::Ne, 0)])?;
+    }
+    refuse(&mut rules, libc::SYS_setpriority, &[(0, Len::Dword, Op::Ne, 0)])?;
+    refuse(&mut rules, libc::SYS_setpriority, &[(1, Len::Dword, Op::Ne, 0)])?;
+    // Of memory that is shared and has no file the kernel tells only what is mapped at the moment, and keeps the rest.
+    let (shared, nameless) = (libc::MAP_SHARED as u64, libc::MAP_ANONYMOUS as u64);
+    refuse(
+        &mut rules,
+        libc::SYS_mmap,
+        &[(3, Len::Dword, Op::MaskedEq(shared), shared), (3, Len::Dword, Op::MaskedEq(nameless), nameless)],
+    )?;
     // A set-id file would act as the user for whoever else may execute it.
     let creates = libc::O_CREAT as u64;
     for bit in SET_ID {

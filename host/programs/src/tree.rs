@@ -5,6 +5,7 @@
 use crate::wire::Used;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 /// Clock ticks of `/proc/PID/stat`: the kernel's interface fixes them at 100 a second, whatever it counts with itself.
@@ -28,24 +29,41 @@ pub(crate) struct Account {
 
 impl Sample {
     /// Look at everything but this process, which is process 1.
-    pub(crate) fn take() -> Self {
-        let mut sample = Self { cpu: of_ended(), ..Self::default() };
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+    ///
+    /// # Errors
+    /// Something is there and cannot be looked at: what is not seen must not be taken for nothing.
+    pub(crate) fn take() -> io::Result<Self> {
+        let mut sample = Self::of_ended();
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             if pid == 1 {
                 continue;
             }
-            // A process that ends while it is looked at is found at the next look, in its parent's account.
-            let Some((cpu, threads)) = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|s| stat(&s))
-            else {
-                continue;
-            };
+            let Some(line) = unless_ended(fs::read(format!("/proc/{pid}/stat")))? else { continue };
+            let (cpu, threads) = stat(&line).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is odd")))?;
             sample.cpu += cpu;
             sample.processes += threads;
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let status = unless_ended(fs::read(format!("/proc/{pid}/status")))?.unwrap_or_default();
             sample.memory_bytes = sample.memory_bytes.saturating_add(memory(&status));
         }
-        sample
+        Ok(sample)
+    }
+
+    /// When nothing is left to look at.
+    pub(crate) fn of_ended() -> Self {
+        Self { cpu: of_ended(), ..Self::default() }
+    }
+}
+
+/// A process that ends while it is looked at is found at the next look, in its parent's account.
+fn unless_ended(read: io::Result<Vec<u8>>) -> io::Result<Option<String>> {
+    match read {
+        Ok(bytes) if bytes.is_empty() => Ok(None),
+        // The name of a program need be no text.
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

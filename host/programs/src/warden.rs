@@ -169,7 +169,13 @@ fn look_after(
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        let sample = Sample::take();
+        let sample = match Sample::take() {
+            Ok(sample) => sample,
+            Err(error) => {
+                end_all(ended, &mut account);
+                return Err(Refused::Host(format!("what a program uses cannot be counted any more: {error}")));
+            }
+        };
         let used = account.note(&sample);
         if let Some((quota, limit, over)) = over(limits, &sample, &used) {
             let so_far = end_all(ended, &mut account);
@@ -200,7 +206,7 @@ fn end_all(ended: &Receiver<Event>, account: &mut Account) -> Used {
     // To all but the sender, in one step: no process can fork its way past it. Refused when there is none, which is fine.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     while let Ok(Event::Ended(_)) = ended.recv() {}
-    account.note(&Sample::take())
+    account.note(&Sample::of_ended())
 }
 
 /// Whoever waits for processes as they end, the program's orphans too. It begins when the first half is dropped: before

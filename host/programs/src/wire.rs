@@ -26,6 +26,8 @@ pub(crate) struct Order {
     pub(crate) system: Vec<PathBuf>,
     pub(crate) read: Vec<PathBuf>,
     pub(crate) write: Vec<PathBuf>,
+    /// Of which a name may be none that JSON can hold.
+    #[serde(with = "bytes")]
     pub(crate) hide: Vec<PathBuf>,
     pub(crate) network: bool,
     pub(crate) env: BTreeMap<String, String>,
@@ -56,6 +58,23 @@ pub(crate) enum Report {
 pub(crate) struct Used {
     pub(crate) cpu_us: u64,
     pub(crate) memory_bytes_peak: u64,
+}
+
+/// Paths, each as the numbers of its bytes.
+mod bytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::PathBuf;
+
+    pub(super) fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(paths.iter().map(|path| path.as_os_str().as_bytes()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+        let paths = Vec::<Vec<u8>>::deserialize(from)?;
+        Ok(paths.into_iter().map(|path| OsString::from_vec(path).into()).collect())
+    }
 }
 
 impl Order {

@@ -191,7 +191,8 @@ fn granted(order: &Order) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Lay something empty over everything that must not be seen into. Its name stays; what it holds is gone.
+/// Lay something empty over everything that must not be seen into. Its name stays; what it holds is gone. Everything was there
+/// a moment ago.
 fn hide(paths: &[PathBuf]) -> Result<(), Refused> {
     if paths.is_empty() {
         return Ok(());
@@ -213,12 +214,14 @@ fn hide(paths: &[PathBuf]) -> Result<(), Refused> {
             rustix::mount::mount_bind(blank, format!("/proc/self/fd/{}", hidden.as_raw_fd()))?;
             restrict(path, Access::Read)
         };
-        match cover() {
-            Ok(()) => {}
-            // It went away, or lies where nothing was granted: there is nothing to see.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(refuse(path, error)),
-        }
+        cover().map_err(|error| match error.kind() {
+            // Whoever moved it may have moved it to where it would be seen.
+            io::ErrorKind::NotFound => {
+                let path = path.display();
+                Refused::Place(format!("{path} was to be hidden from a program and is there no more; call again"))
+            }
+            _ => refuse(path, error),
+        })?;
     }
     Ok(())
 }

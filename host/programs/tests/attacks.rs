@@ -144,6 +144,7 @@ async fn dangerous_system_calls_are_refused() {
     for (name, answer) in answers {
         let expected = match name {
             "clone-user" | "clone-net" | "personality" | "tiocsti" | "tiocsti-high-bits" | "tioclinux" => "EPERM",
+            name if name.ends_with("-warden") || name == "priority-user" => "EPERM",
             _ => "ENOSYS",
         };
         assert_eq!(answer, expected, "{name}");
@@ -361,7 +362,7 @@ async fn memory_is_counted_for_all_together() {
     let rig = Rig::new();
     const MIB: u64 = 1 << 20;
     let mark = mark();
-    for kind in ["shared-memory", "spread-memory"] {
+    for kind in ["spread-memory", "odd-name"] {
         let hungry = limited(attack(&rig, &[kind, &mark][..1]), |l| l.memory_bytes_max = 256 * MIB);
         let ended = rig.run(hungry).await.unwrap();
         let EndedBy::Limit(hit) = &ended.by else { panic!("{kind}: {:?}", ended.by) };
@@ -378,6 +379,17 @@ async fn memory_is_counted_for_all_together() {
         EndedBy::Limit(hit) => assert_eq!(hit.quota, "memory-bytes"),
     }
     assert!(ended.usage.memory_bytes_peak < 320 * MIB, "{:?}", ended.usage);
+}
+
+#[tokio::test]
+async fn memory_that_nobody_could_count_is_not_given() {
+    let rig = Rig::new();
+    let out = rig.said(attack(&rig, &["shared-memory"])).await.ok();
+    let answers = answers(&out);
+    assert_eq!((answers["nameless"], answers["private"]), ("EPERM", "done"), "{out}");
+    assert_eq!((answers["open"], answers["shared"]), ("EACCES", "EACCES"), "{out}");
+    // What has a file in the temporary directory is counted there.
+    rig.said(rig.sh("head -c 3000 /dev/zero > $TMPDIR/zeroes && test $(wc -c < $TMPDIR/zeroes) = 3000")).await.ok();
 }
 
 #[tokio::test]
@@ -426,7 +438,7 @@ async fn what_is_hidden_is_seen_by_nobody() {
     std::fs::write(&env, "TOKEN=hidden").unwrap();
     std::fs::create_dir(&keys).unwrap();
     std::fs::write(keys.join("id"), "hidden").unwrap();
-    let hide = vec![env.clone(), keys.clone(), rig.project.join("not-there")];
+    let hide = vec![env.clone(), keys.clone()];
     for script in [
         "cat .env",
         "cat keys/id",
@@ -457,6 +469,37 @@ async fn what_is_hidden_is_seen_by_nobody() {
     assert!(!rig.said(deep).await.failed().contains("hidden"));
     assert_eq!(std::fs::read_to_string(&env).unwrap(), "TOKEN=hidden");
     assert!(keys.join("id").exists());
+    // What went away since it was looked for may be somewhere else now.
+    let gone = Confined { hide: vec![rig.project.join("gone")], ..rig.sh("true") };
+    let refused = rig.run(gone).await.unwrap_err().to_string();
+    assert!(refused.contains("call again"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_text_hides_like_any_other() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let rig = Rig::new();
+    let odd = rig.project.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&odd).unwrap();
+    std::fs::write(odd.join("note"), "hidden").unwrap();
+    let script = "cat caf*/note; ls caf*";
+    for confined in [rig.sh(script), rig.writing("sh", &["-c", script])] {
+        let said = rig.said(Confined { hide: vec![odd.clone()], ..confined }).await.failed();
+        assert!(!said.contains("hidden") && said.contains("ermission denied"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_a_place_of_its_own_is_not_moved() {
+    let rig = Rig::new();
+    let dir = rig.project.join("a/b");
+    std::fs::create_dir_all(&dir).unwrap();
+    for script in ["mv a c", "mv a/b c", "mkdir d && mv -T d a", "rm -rf a"] {
+        let confined = rig.writing("sh", &["-c", script]);
+        let write = vec![rig.project.clone(), rig.project.join("a"), dir.clone()];
+        let said = rig.said(Confined { write, ..confined }).await.failed();
+        assert!(said.contains("busy") && dir.is_dir(), "{script}: {said}");
+    }
 }
 
 #[tokio::test]

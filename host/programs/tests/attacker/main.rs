@@ -18,7 +18,11 @@ fn main() {
         ["kill-all"] => tell("kill-all", call(libc::SYS_kill, [-1, 9, 0, 0, 0, 0])),
         ["kill", pid] => tell("kill", call(libc::SYS_kill, [pid.parse().unwrap(), 9, 0, 0, 0, 0])),
         ["private-memory"] => memory(libc::MAP_PRIVATE, 1),
-        ["shared-memory"] => memory(libc::MAP_SHARED, 1),
+        ["shared-memory"] => shared_memory(),
+        ["odd-name"] => {
+            unsafe { libc::prctl(libc::PR_SET_NAME, c"\xff\xfe".as_ptr()) };
+            memory(libc::MAP_PRIVATE, 8);
+        }
         ["spread-memory"] => memory(libc::MAP_PRIVATE, 8),
         ["fork-bomb"] => fork_bomb(),
         ["spin", count] => spin(count.parse().unwrap()),
@@ -108,6 +112,14 @@ fn syscalls() {
         ("tiocsti", libc::SYS_ioctl, [0, libc::TIOCSTI as i64, at, 0, 0, 0]),
         ("tiocsti-high-bits", libc::SYS_ioctl, [0, libc::TIOCSTI as i64 | (1 << 40), at, 0, 0, 0]),
         ("tioclinux", libc::SYS_ioctl, [0, 0x541c, at, 0, 0, 0]),
+        // What changes how another process is limited, and when it runs: process 1 is the warden.
+        ("prlimit-warden", libc::SYS_prlimit64, [1, i64::from(libc::RLIMIT_NOFILE), attr, 0, 0, 0]),
+        ("scheduler-warden", libc::SYS_sched_setscheduler, [1, i64::from(libc::SCHED_IDLE), attr, 0, 0, 0]),
+        ("param-warden", libc::SYS_sched_setparam, [1, attr, 0, 0, 0, 0]),
+        ("attr-warden", libc::SYS_sched_setattr, [1, attr, 0, 0, 0, 0]),
+        ("affinity-warden", libc::SYS_sched_setaffinity, [1, 128, attr, 0, 0, 0]),
+        ("priority-warden", libc::SYS_setpriority, [i64::from(libc::PRIO_PROCESS), 1, 19, 0, 0, 0]),
+        ("priority-user", libc::SYS_setpriority, [i64::from(libc::PRIO_USER), 0, 19, 0, 0, 0]),
         // The same calls by the numbers of another table.
         ("x32-ptrace", 0x4000_0000 | 521, none),
         ("x32-getpid", 0x4000_0000 | 39, none),
@@ -209,6 +221,22 @@ fn warden() {
     tell("kill", call(libc::SYS_kill, [1, 9, 0, 0, 0, 0]));
     tell("stop", call(libc::SYS_kill, [1, i64::from(libc::SIGSTOP), 0, 0, 0, 0]));
     println!("still here");
+}
+
+/// Memory that stays when it is let go of, and of which then nothing is told: without a file, or with one that has none.
+fn shared_memory() {
+    let map = |file: i32, flags: i32| {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), 8 << 20, protection, flags, file, 0) };
+        if at == libc::MAP_FAILED { -1 } else { 0 }
+    };
+    tell("nameless", map(-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS));
+    tell("private", map(-1, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS));
+    let zero = c"/dev/zero".as_ptr();
+    unsafe {
+        tell("open", i64::from(libc::open(zero, libc::O_RDWR | libc::O_CLOEXEC)));
+        tell("shared", map(libc::open(zero, libc::O_RDONLY | libc::O_CLOEXEC), libc::MAP_SHARED));
+    }
 }
 
 fn memory(sharing: i32, processes: u32) {
