@@ -10,6 +10,7 @@ use crate::report::record::{Gate, Record};
 use crate::report::timestamp;
 use crate::terminal::{clipped, line};
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use vespiary_kernel::event::{Event, RunStatus};
 use vespiary_kernel::gate::Decision;
@@ -23,7 +24,7 @@ use vespiary_ledger::reader::Reader;
 pub struct Wanted<'a> {
     /// The run.
     pub run: &'a RunId,
-    /// The beginning of a gate's digest; none where there is only one to decide.
+    /// A gate's digest, or a beginning of it that no other gate of the run has; none where there is only one to decide.
     pub gate: Option<&'a str>,
     /// Yes or no.
     pub approved: bool,
@@ -85,7 +86,10 @@ fn record(home: &Home, run: &RunId) -> Result<Record, Trouble> {
     Record::read(&Reader::open(&home.ledger())?, run)
 }
 
-/// The gate that a person can decide and means: the one whose digest begins with `prefix`, or the only one that is open.
+/// The gate that a person can decide and means: the only one whose digest begins with `prefix`, or the only one that is open.
+///
+/// A script chooses what its gates are about, and so can have two begin alike. Whoever gives a beginning has seen one of them; if it has
+/// been decided or has expired meanwhile, the other must not be taken for it. So a beginning counts for all gates there were.
 ///
 /// # Errors
 /// There is none, there are several, or it is too late.
@@ -101,8 +105,19 @@ pub fn chosen(record: &Record, prefix: Option<&str>) -> Result<Gate, Trouble> {
         return Err(Trouble::usage(what(), why, show));
     }
     let named = prefix.unwrap_or_default().to_ascii_lowercase();
+    let begins = |gate: &&Gate| gate.digest.to_string().starts_with(&named);
+    if prefix.is_some() {
+        // The same one may stand there more than once: asked again when it had been decided.
+        let alike: BTreeMap<Digest, &Gate> =
+            record.gates.iter().filter(begins).map(|gate| (gate.digest, gate)).collect();
+        if alike.len() > 1 {
+            let list: Vec<_> = alike.into_values().map(whole_name).collect();
+            let why = format!("{} gates of the run begin with {named}: {}", list.len(), list.join("; "));
+            return Err(Trouble::usage(what(), why, "look at what each is about, and give the whole digest of one"));
+        }
+    }
     let people = record.gates.iter().filter(|gate| gate.check.is_none());
-    let meant: Vec<&Gate> = people.filter(|gate| gate.digest.to_string().starts_with(&named)).collect();
+    let meant: Vec<&Gate> = people.filter(begins).collect();
     let now = now_ms();
     let open: Vec<&Gate> = meant.iter().copied().filter(|gate| gate.state(now) == "open").collect();
     match (&open[..], &meant[..]) {
@@ -128,6 +143,11 @@ pub fn chosen(record: &Record, prefix: Option<&str>) -> Result<Gate, Trouble> {
 
 fn name(gate: &Gate) -> String {
     format!("{} {:?}", gate.digest.short(), clipped(&gate.title, 80))
+}
+
+/// The same where the beginning does not tell one from another.
+fn whole_name(gate: &Gate) -> String {
+    format!("{} {:?}", gate.digest, clipped(&gate.title, 80))
 }
 
 /// Wait for those who are deciding; whoever comes next waits while this is held.
@@ -213,5 +233,48 @@ mod tests {
         assert!(why(&record, None).contains("opened none"), "what a program decides, no person does");
         record.status = RunStatus::Completed;
         assert!(why(&record, None).contains("has ended: completed"));
+    }
+
+    /// Two gates whose digests begin alike, as a script can arrange it.
+    fn alike(record: &mut Record) -> (Digest, Digest) {
+        let [mut one, mut two] = [*Digest::of(b"one").as_bytes(), *Digest::of(b"two").as_bytes()];
+        [&mut one, &mut two].into_iter().for_each(|digest| digest[..6].fill(0xab));
+        let digests = (Digest::from_bytes(one), Digest::from_bytes(two));
+        opened(record, "Run the tests?", Some(1_000), None);
+        opened(record, "Delete everything in prod?", None, None);
+        (record.gates[0].digest, record.gates[1].digest) = digests;
+        digests
+    }
+
+    #[test]
+    fn a_beginning_given_for_one_gate_decides_no_other_whatever_became_of_the_first() {
+        let decided = || Decision { approved: false, by: "ann".into(), note: None, at_ms: 0 };
+        for (decision, check) in [(None, None), (Some(decided()), None), (None, Some("true".parse().unwrap()))] {
+            let mut record = Record::fold("r-1".parse().unwrap()).finish();
+            let (first, second) = alike(&mut record);
+            (record.gates[0].decision, record.gates[0].check) = (decision, check);
+            for prefix in [&first.to_string()[..12], &first.to_string()[..4], "ABABABABABAB"] {
+                let refused = chosen(&record, Some(prefix)).expect_err(prefix);
+                assert!(refused.why.starts_with("2 gates of the run begin with abab"), "{}", refused.why);
+                assert!(
+                    refused.why.contains(&first.to_string()) && refused.why.contains("in prod?"),
+                    "{}",
+                    refused.why
+                );
+            }
+            // The whole digest is one gate's alone, and so is what lies beyond the part they share.
+            assert_eq!(chosen(&record, Some(&second.to_string())).unwrap().digest, second);
+            assert_eq!(chosen(&record, Some(&second.to_string()[..20])).unwrap().digest, second);
+            chosen(&record, Some(&first.to_string())).expect_err("its time is over, or it is not a person's");
+        }
+    }
+
+    #[test]
+    fn a_gate_that_was_asked_again_is_still_one() {
+        let mut record = Record::fold("r-1".parse().unwrap()).finish();
+        let denied = Decision { approved: false, by: "ann".into(), note: None, at_ms: 0 };
+        let digest = opened(&mut record, "one", None, Some(denied));
+        opened(&mut record, "one", None, None);
+        assert_eq!(chosen(&record, Some(&digest.to_string()[..6])).unwrap().digest, digest);
     }
 }

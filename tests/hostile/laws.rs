@@ -68,6 +68,7 @@ const QUOTAS: &[(&str, &str)] = &[
     ("http-bytes-out", "network::upload_flood"),
     ("http-bytes-in", "network::ignores_the_limit"),
     ("artifact-bytes", "resources::artifact_flood"),
+    ("argument-bytes", "quotas::many_large_arguments"),
     ("tool-calls", "agents::agent_request_flood"),
     ("cpu-time-us", "quotas::many_short_loops"),
     ("input-tokens", "host/fleet/src/model.rs"),

@@ -102,6 +102,16 @@ pooled!(
     3,
     "files-written"
 );
+// Whatever becomes of a call, its arguments would be kept.
+pooled!(
+    many_large_arguments,
+    ArgumentBytes,
+    100_000,
+    "quiet.neighbour",
+    |n| json!({ "text": format!("{n}{}", "x".repeat(40_000)) }),
+    2,
+    "argument-bytes"
+);
 pooled!(many_short_calls, ToolCalls, 4, "quiet.neighbour", |n| json!({ "text": n.to_string() }), 4, "tool-calls");
 
 /// Loops that each end before their own limit, until the run has no time left.

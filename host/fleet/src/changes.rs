@@ -12,6 +12,7 @@ use vespiary_kernel::event::{Event, Payload};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::principal::{Isolation, Principal};
+use vespiary_kernel::quota::{LimitHit, STORED_BYTES_MAX};
 use vespiary_kernel::reuse::Origin;
 use vespiary_kernel::scope::Scope;
 use vespiary_kernel::sight::Sight;
@@ -89,13 +90,18 @@ impl Ground {
             return Ok(());
         }
         let patch = patch::render(&taken.changes, &taken).into_bytes();
-        let bytes = taken.written.values().map(|content| content.len()).sum::<usize>() + patch.len();
+        let lengths = || taken.written.values().map(|content| content.len()).chain([patch.len()]);
+        storable(lengths())?;
+        let bytes = lengths().sum::<usize>();
         agent.account().take(Resource::ArtifactBytes, bytes as u64).map_err(Failure::Limit)?;
         let mut artifacts = vec![of_patch(patch)];
         artifacts.extend(contents(&taken.changes, &taken.written));
         let changes = Payload::Value(taken.changes.to_json());
         let files = taken.changes.len() as u64;
-        self.record(Event::AgentChanged { agent: agent.agent(), changes, files, counted: done, artifacts });
+        let changed = Event::AgentChanged { agent: agent.agent(), changes, files, counted: done, artifacts };
+        // What counts is in the record: a ledger may refuse this one event, and take the next.
+        let recorded = self.dispatcher.log().append(agent.run().id(), changed);
+        recorded.map_err(|error| Failure::Unrecorded(error.to_string()))?;
         if !done {
             return Ok(());
         }
@@ -129,6 +135,13 @@ impl Ground {
         });
         Some(Changed { changes: merged.changes, conflicts: merged.conflicts })
     }
+}
+
+/// Whether a record can hold what is so long, each by itself.
+fn storable(lengths: impl Iterator<Item = usize>) -> Result<(), Failure> {
+    let (limit, used) = (STORED_BYTES_MAX, lengths.max().unwrap_or_default() as u64);
+    let hit = || Failure::Limit(LimitHit { quota: "artifact-bytes".into(), limit, used });
+    if used > limit { Err(hit()) } else { Ok(()) }
 }
 
 struct Lookup<F>(F);
@@ -167,6 +180,15 @@ fn artifact(name: &str, media_type: &str, digest: Digest, content: Arc<[u8]>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_content_longer_than_a_record_holds_is_refused_by_itself() {
+        let most = STORED_BYTES_MAX as usize;
+        storable([most, most, 0].into_iter()).unwrap();
+        storable([].into_iter()).unwrap();
+        let Err(Failure::Limit(hit)) = storable([1, most + 1].into_iter()) else { panic!("it cannot be recorded") };
+        assert_eq!((hit.limit, hit.used), (STORED_BYTES_MAX, STORED_BYTES_MAX + 1));
+    }
 
     #[test]
     fn whether_texts_are_held_does_not_depend_on_who_came_first() {

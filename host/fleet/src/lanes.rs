@@ -270,6 +270,11 @@ impl Jobs {
             && waiting.into_iter().all(|none| none)
     }
 
+    /// Whether agents or tools wait for room.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        !self.agents.is_empty() || !self.tools.is_empty()
+    }
+
     /// Wait until at least one job has ended, and take all that have. Meanwhile, what waits for room that another script of the
     /// run has is started when there is some.
     pub(crate) async fn ended(&mut self) -> Result<Vec<Ended>, String> {

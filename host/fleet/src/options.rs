@@ -264,9 +264,9 @@ enum Denies {
 }
 
 /// What `denied` takes from `held`, if anything. Denying to write takes nothing from a reader; denying to read takes all from
-/// a writer, who reads too.
+/// a writer, who reads too; denying addresses takes a part from whoever may ask for names.
 fn denies(denied: &Capability, held: &Capability) -> Option<Denies> {
-    held.touches(denied).then(|| if denied.takes_all_of(held) { Denies::All } else { Denies::Part })
+    held.loses_to(denied).then(|| if denied.takes_all_of(held) { Denies::All } else { Denies::Part })
 }
 
 fn pattern(text: &str) -> Result<ToolPattern, Rejection> {
@@ -355,5 +355,20 @@ mod tests {
         let parent = Grant::of_run(["read:.".parse().unwrap()]);
         let options = parse(r#"{"agentType":"x","deny":["read:private"]}"#).unwrap();
         assert!(options.wanted(&parent).unwrap_err().message.contains("read:private is part of read:."));
+    }
+
+    #[test]
+    fn denying_addresses_of_what_is_held_by_name_is_refused_not_ignored() {
+        for (held, denied) in [("net:localhost:8080", "net:[127.0.0.0/8]:*"), ("net:*:*", "net:[10.0.0.0/8]:*")] {
+            let parent = Grant::of_run([held.parse().unwrap()]);
+            let options = parse(&format!(r#"{{"agentType":"x","deny":["{denied}"]}}"#)).unwrap();
+            let why = options.wanted(&parent).unwrap_err().message;
+            assert!(why.contains(&format!("{denied} is part of {held}")), "{why}");
+        }
+        let parent = ["net:localhost:8080", "net:a.example", "tool:*"];
+        assert_eq!(
+            wanted(r#"{"agentType":"x","deny":["net:[10.0.0.0/8]:9","net:*:*"]}"#, &parent),
+            ["tool:*", "tool:x.run"]
+        );
     }
 }

@@ -47,7 +47,8 @@ impl From<RunError> for Halt {
     }
 }
 
-/// What says of a script that it gets on by itself: held while it computes, let go while it waits for its jobs.
+/// What says of a script that it gets on by itself: held while it computes, and while agents or tools of it wait for room, since those
+/// hold nothing yet; let go while it only waits for what has begun.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     activity: Arc<Activity>,
@@ -170,7 +171,11 @@ async fn turns(
             if jobs.is_idle() {
                 return Err(RunError::Script(stalled(jobs.missing_labels())).into());
             }
-            pulse.token = None;
+            // What waits for room gets on by itself: whoever has the room now leaves it. Of workflows that is not so, since a script may
+            // keep its place while it waits for a person.
+            if !jobs.waits_for_room() {
+                pulse.token = None;
+            }
             let ended = tokio::select! {
                 ended = jobs.ended() => ended.map_err(RunError::Other)?,
                 // Asked while everybody is busy: what waits is given up now, not when the next agent happens to end.
@@ -275,6 +280,9 @@ fn cut(text: &mut String, bytes_max: usize) {
 /// Tell of a script that has passed the check. A run's own is in the record already.
 fn announce(ground: &Ground, meta: &Json, script: &Script<'_>) -> Result<(), RunError> {
     if script.depth == Depth::Called {
+        // Like any call, a script may make this one often, and with much.
+        let room = ground.who.account().take(Resource::ArgumentBytes, script.args.len_bytes());
+        room.map_err(|hit| RunError::Engine(Failure::Limit(hit)))?;
         ground.watch.see(Progress::WorkflowStarted(script.title));
         let started = Event::WorkflowStarted {
             name: script.title.to_owned(),

@@ -60,6 +60,8 @@ fn batches_told(batches: Vec<Vec<Request>>, tell: impl Fn(u64, Json) -> String +
 struct World {
     /// Events after which the record is full; 0: never.
     full_after: usize,
+    /// What isolated agents change is more than the record takes.
+    refuses_changes: bool,
     events: Mutex<Vec<Event>>,
     /// One for each engine, in the order in which they are opened.
     scripts: Mutex<VecDeque<Script>>,
@@ -75,6 +77,9 @@ impl Log for World {
         let mut events = self.events.lock().unwrap();
         if self.full_after > 0 && events.len() >= self.full_after {
             return Err(LogError { what: "the disk is full".into(), remedy: "free some space".into() });
+        }
+        if self.refuses_changes && matches!(event, Event::AgentChanged { .. }) {
+            return Err(LogError { what: "it is too large".into(), remedy: "split it".into() });
         }
         events.push(event);
         Ok(())
@@ -470,6 +475,19 @@ async fn what_isolated_agents_change_is_brought_together_and_what_clashes_is_tol
     let events = world.events.lock().unwrap();
     assert_eq!(events.iter().filter(|e| matches!(e, Event::AgentChanged { counted: true, .. })).count(), 3);
     assert!(matches!(&events[events.len() - 2], Event::ChangesMerged { files: 0, conflicting: 1, .. }));
+}
+
+#[tokio::test]
+async fn changes_that_are_not_in_the_record_count_for_nothing() {
+    let world = World { refuses_changes: true, ..World::default() };
+    let prompts = ["write 1:one", "ok"].map(str::to_owned).to_vec();
+    let (report, world) = run_in(world, vec![all(prompts)], 8, RunLimits::default(), &Stop::default()).await;
+    assert_eq!(report.status, RunStatus::Failed);
+    let why = "it is too large";
+    assert!(matches!(&report.error, Some(RunError::Engine(Failure::Unrecorded(told))) if told.contains(why)));
+    assert!(report.changed.is_none(), "{:?}", report.changed);
+    let events = world.events.lock().unwrap();
+    assert!(matches!(events.last(), Some(Event::RunEnded { status: RunStatus::Failed, .. })));
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub enum Resource {
     HttpBytesIn,
     /// Bytes of artifacts.
     ArtifactBytes,
+    /// Bytes of the arguments of calls, which the record keeps before anything is decided.
+    ArgumentBytes,
     /// Tokens sent to models.
     InputTokens,
     /// Tokens received from models.
@@ -36,7 +38,7 @@ pub enum Resource {
     UsdMicros,
 }
 
-const COUNT: usize = 12;
+const COUNT: usize = 13;
 
 /// Each resource: its name, and how much an agent and a run may use where nobody says otherwise.
 const TABLE: [(Resource, &str, u64, u64); COUNT] = [
@@ -48,6 +50,7 @@ const TABLE: [(Resource, &str, u64, u64); COUNT] = [
     (Resource::HttpBytesOut, "http-bytes-out", 256 << 20, 2 << 30),
     (Resource::HttpBytesIn, "http-bytes-in", 1 << 30, 8 << 30),
     (Resource::ArtifactBytes, "artifact-bytes", 1 << 30, 8 << 30),
+    (Resource::ArgumentBytes, "argument-bytes", 256 << 20, 2 << 30),
     (Resource::InputTokens, "input-tokens", 10_000_000, 100_000_000),
     (Resource::OutputTokens, "output-tokens", 1_000_000, 10_000_000),
     (Resource::Tokens, "tokens", 11_000_000, 110_000_000),
@@ -138,6 +141,8 @@ pub struct Ceiling {
     pub http_bytes_in_max: Option<u64>,
     /// Bytes of artifacts.
     pub artifact_bytes_max: Option<u64>,
+    /// Bytes of the arguments of calls.
+    pub argument_bytes_max: Option<u64>,
     /// Tokens sent to models.
     pub input_tokens_max: Option<u64>,
     /// Tokens received from models.
@@ -162,6 +167,7 @@ impl Ceiling {
             http_bytes_out_max: lower(self.http_bytes_out_max, other.http_bytes_out_max),
             http_bytes_in_max: lower(self.http_bytes_in_max, other.http_bytes_in_max),
             artifact_bytes_max: lower(self.artifact_bytes_max, other.artifact_bytes_max),
+            argument_bytes_max: lower(self.argument_bytes_max, other.argument_bytes_max),
             input_tokens_max: lower(self.input_tokens_max, other.input_tokens_max),
             output_tokens_max: lower(self.output_tokens_max, other.output_tokens_max),
             tokens_max: lower(self.tokens_max, other.tokens_max),
@@ -188,6 +194,7 @@ impl Ceiling {
             Resource::HttpBytesOut => self.http_bytes_out_max,
             Resource::HttpBytesIn => self.http_bytes_in_max,
             Resource::ArtifactBytes => self.artifact_bytes_max,
+            Resource::ArgumentBytes => self.argument_bytes_max,
             Resource::InputTokens => self.input_tokens_max,
             Resource::OutputTokens => self.output_tokens_max,
             Resource::Tokens => self.tokens_max,
@@ -391,6 +398,8 @@ mod tests {
             assert!(Limits::of_agent().of(resource) <= Limits::of_run().of(resource), "{}", resource.name());
             let ceiling: Ceiling = toml::from_str(&format!("{}-max = 7", resource.name())).unwrap();
             assert_eq!(Limits::of_run().under(&ceiling).of(resource), 7);
+            let both = ceiling.lower_of(&Ceiling::default()).lower_of(&ceiling);
+            assert_eq!(Limits::of_run().under(&both).of(resource), 7, "two in force together");
         }
     }
 

@@ -109,11 +109,14 @@ impl Capability {
         }
     }
 
-    /// Whether a rule that denies `rule` takes anything away from this. Denying to read takes from a writer too, who reads as
-    /// well; denying to write takes nothing from a reader; denying to start any agents takes the right to start one.
+    /// Whether a rule on `rule`, one that denies or asks, is about any part of this. Denying to read takes from a writer too, who
+    /// reads as well; denying to write takes nothing from a reader; denying to start any agents takes the right to start one; and
+    /// denying addresses takes from whoever may ask for names, which can lead there.
     pub fn loses_to(&self, rule: &Capability) -> bool {
         match (self, rule) {
             (Self::Spawn(_), Self::Spawn(_)) => true,
+            (Self::Net(held), Self::Net(rule)) => held.loses_to(rule),
+            (Self::Secret(held), Self::Secret(rule)) => held.loses_to(rule),
             _ => self.touches(rule),
         }
     }
@@ -139,6 +142,7 @@ impl Capability {
             (Self::Read(rule), Self::Read(path) | Self::Write(path)) | (Self::Write(rule), Self::Write(path)) => {
                 rule.includes(path)
             }
+            (Self::Net(rule), Self::Net(held)) => rule.takes_all_of(held),
             _ => self.covers(held),
         }
     }
@@ -258,6 +262,8 @@ pub(crate) mod tests {
             Just("a.example:80"),
             Just("a.example/v1/*"),
             Just("POST *.example/v1/x"),
+            Just("localhost:*"),
+            Just("*:*"),
             Just("127.0.0.1:*"),
             Just("[10.0.0.0/8]"),
             Just("10.0.0.1"),
@@ -355,6 +361,33 @@ pub(crate) mod tests {
             "a part is a hole, which is the scope's"
         );
         assert_eq!(left("net:a.example", &["net:*"]), None);
+        assert_eq!(left("net:localhost", &["net:*"]), None, "of all names, this one too");
+    }
+
+    #[test]
+    fn a_rule_on_addresses_takes_from_whoever_may_ask_names_and_leaves_a_hole() {
+        for (held, rule) in [
+            ("net:localhost:8080", "net:[127.0.0.0/8]:*"),
+            ("net:*:*", "net:[10.0.0.0/8]:*"),
+            ("net:*", "net:93.184.216.34"),
+            ("net:*.example", "net:[2000::/3]:*"),
+            ("net:GET a.example/v1/*", "net:10.0.0.1/V1/x"),
+            ("net:[64:ff9b::/96]:*", "net:10.0.0.1"),
+            ("secret:K@[64:ff9b::a00:1]", "secret:K@10.0.0.1"),
+        ] {
+            assert!(cap(held).loses_to(&cap(rule)), "{rule} is about {held}");
+            assert_eq!(cap(held).without_all(&[cap(rule)]), Some(cap(held)), "{rule} leaves a hole in {held}");
+        }
+        for (held, rule) in [
+            ("net:a.example", "net:[10.0.0.0/8]:80"),
+            ("net:GET a.example", "net:POST [10.0.0.0/8]"),
+            ("net:a.example/v1/*", "net:[10.0.0.0/8]/v2/*"),
+            ("net:[10.0.0.0/8]", "net:[192.168.0.0/16]"),
+            ("net:[10.0.0.0/8]", "net:a.example"),
+            ("secret:K@a.example", "secret:K@10.0.0.1"),
+        ] {
+            assert!(!cap(held).loses_to(&cap(rule)), "{rule} is not about {held}");
+        }
     }
 
     #[test]
@@ -395,6 +428,14 @@ pub(crate) mod tests {
                 }
                 None => prop_assert!(!(a.covers(&c) && b.covers(&c))),
             }
+        }
+
+        /// No rule about a part of what is held, or about all of it, is ever left out.
+        #[test]
+        fn a_rule_takes_from_whatever_it_meets(held in any_capability(), rule in any_capability()) {
+            let less = held.without_all(std::slice::from_ref(&rule)).as_ref() != Some(&held);
+            if less || held.touches(&rule) { prop_assert!(held.loses_to(&rule)); }
+            if rule.covers(&held) { prop_assert!(rule.takes_all_of(&held)); }
         }
 
         #[test]

@@ -102,7 +102,7 @@ impl Dispatcher {
     }
 
     /// A new agent of `who` that holds exactly `wanted`, or, when it names nothing, all that `who` holds but the right to start
-    /// agents. `who` must hold `spawn:1` or more, and the policy must leave it.
+    /// agents. `who` must hold `spawn:1` or more, and the policy must leave it. That is no call, so nobody is asked.
     pub fn spawn(
         &self,
         who: &Principal,
@@ -124,10 +124,8 @@ impl Dispatcher {
         if !who.grant().covers(&one) {
             return Err(SpawnRefused::Denied(Denial::missing(&one, who.grant())));
         }
-        if !self.policy.effective(who.grant()).covers(&one) {
-            let hint = "the policy lets nobody here start agents; `vespiary policy show` says where".into();
-            let rule = Some("the policy on spawn".into());
-            return Err(SpawnRefused::Denied(Denial { hint, rule, ..Denial::missing(&one, who.grant()) }));
+        if let Some(denial) = self.policy.refuses_spawn(who.grant()) {
+            return Err(SpawnRefused::Denied(denial));
         }
         let grant = match wanted {
             Some(wanted) => who.grant().attenuate(wanted).map_err(SpawnRefused::Denied)?,
@@ -142,7 +140,7 @@ impl Dispatcher {
         let keep = call.keep;
         let mut open = match self.open(who, &call) {
             Ok(open) => open,
-            Err(failure) => return Outcome::refused(failure),
+            Err(refused) => return refused,
         };
         let outcome = match self.admit(who, &mut open, &call, Want::Call).await {
             Ok(Step::Run(admitted)) => {
@@ -169,7 +167,7 @@ impl Dispatcher {
     /// Open the engine plugin `engine` as a session of its own: one recorded call that lasts until the session is closed.
     pub async fn open_session(self: &Arc<Self>, who: &Principal, engine: &PluginName) -> Result<Session, Outcome> {
         let call = ToolCall { tool: ToolName::of_agent(engine), arguments: Json::null(), keep: Keep::Digest };
-        let mut open = self.open(who, &call).map_err(Outcome::refused)?;
+        let mut open = self.open(who, &call)?;
         let opened = match self.admit(who, &mut open, &call, Want::Session).await {
             Ok(Step::Run(admitted)) => self.runner.open_script(admitted).await,
             // A session has no key.
@@ -186,21 +184,26 @@ impl Dispatcher {
     fn refuse(&self, who: &Principal, call: &ToolCall, failure: Failure) -> Outcome {
         match self.open(who, call) {
             Ok(open) => open.close(Outcome::refused(failure), call.keep),
-            Err(failure) => Outcome::refused(failure),
+            Err(refused) => refused,
         }
     }
 
-    /// Step 1: a record, or nothing happens.
-    fn open(&self, who: &Principal, call: &ToolCall) -> Result<OpenCall, Failure> {
-        let id = who.next_call().map_err(Failure::Limit)?;
+    /// Step 1: a record, or nothing happens. Whoever asks may hold nothing at all, so what they have kept of them is counted: past
+    /// the limit a call is refused, and of its arguments only the digest is recorded.
+    #[allow(clippy::result_large_err, reason = "the caller hands it on as its own outcome")]
+    fn open(&self, who: &Principal, call: &ToolCall) -> Result<OpenCall, Outcome> {
+        let id = who.next_call().map_err(|hit| Outcome::refused(Failure::Limit(hit)))?;
+        let room = who.account().take(Resource::ArgumentBytes, call.arguments.len_bytes());
+        let keep = if room.is_ok() { Keep::Value } else { Keep::Digest };
         let intent = Event::CallIntended {
             call: id,
             agent: who.agent(),
             tool: call.tool.clone(),
-            arguments: Payload::Value(call.arguments.clone()),
+            arguments: payload(&call.arguments, keep),
         };
-        self.log.append(who.run().id(), intent).map_err(|e| Failure::Unrecorded(e.to_string()))?;
-        Ok(OpenCall {
+        let recorded = self.log.append(who.run().id(), intent);
+        recorded.map_err(|e| Outcome::refused(Failure::Unrecorded(e.to_string())))?;
+        let open = OpenCall {
             log: Arc::clone(&self.log),
             who: who.clone(),
             call: id,
@@ -208,7 +211,11 @@ impl Dispatcher {
             key: None,
             rests_on: None,
             closed: false,
-        })
+        };
+        match room {
+            Ok(()) => Ok(open),
+            Err(hit) => Err(open.close(Outcome::refused(Failure::Limit(hit)), keep)),
+        }
     }
 
     /// Steps 2 to 6.
@@ -512,3 +519,8 @@ fn cause(outcome: Outcome) -> Failure {
         Ending::Done(_) => Failure::Host("the engine's cell ended without a cause".into()),
     }
 }
+
+#[cfg(test)]
+mod floods;
+#[cfg(test)]
+mod tests;

@@ -161,7 +161,7 @@ pub enum Event {
         agent: AgentId,
         /// For what.
         tool: ToolName,
-        /// With what.
+        /// With what; only its digest where the call was refused because no more arguments of the caller's are kept.
         arguments: Payload,
     },
     /// A call that can change something was allowed. On disk before the call runs.

@@ -87,6 +87,13 @@ pub const GUARDED: &[(&str, &str)] = &[
     (".aws", "settings there run programs"),
     (".docker", "settings there run programs"),
     (".gnupg", "settings there decide what is trusted"),
+    (".vespiary", "workflows there run with what whoever runs them grants, and its policy binds the next run"),
+    (".claude", "settings and hooks there run programs"),
+    (".claude.json", "it says which MCP servers are started, and how"),
+    (".codex", "settings there say which MCP servers are started, and how"),
+    (".cursor", "settings there say which MCP servers are started, and how"),
+    (".vscode", "settings and tasks there run programs, and say which MCP servers are started"),
+    (".husky", "hooks there run programs"),
     (".mcp.json", "it says which MCP servers are started, and how"),
     ("vespiary.toml", "it says which MCP servers are started, and how"),
     ("vespiary.lock", "it says which MCP servers and tools are trusted"),
@@ -344,7 +351,13 @@ mod tests {
         assert_eq!(guarding(".git/hooks/pre-commit").next(), Some((0, ".git")));
         assert_eq!(guarding("sub/.GIT").next(), Some((4, ".GIT")));
         assert_eq!(guarding("a/Vespiary.toml").next(), Some((2, "Vespiary.toml")));
-        assert_eq!(guarding("src/git/.github/x/vespiary.rs").next(), None);
+        for settings in
+            [".claude/settings.json", ".cursor/mcp.json", ".vscode/tasks.json", ".codex/config.toml", ".husky/_"]
+        {
+            assert!(guarding(settings).next().is_some(), "{settings}");
+        }
+        assert_eq!(guarding(".Vespiary/workflows/x.js").next(), Some((0, ".Vespiary")));
+        assert_eq!(guarding("src/git/.github/x/vespiary.rs/.vespiary-apply").next(), None);
     }
 
     #[test]

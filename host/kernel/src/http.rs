@@ -246,7 +246,7 @@ impl NetScope {
     /// Whether the secret `name` may be put into a request for `target`.
     pub fn judge_secret(&self, name: &SecretName, target: &NetTarget) -> Result<(), Denial> {
         let needed = format!("secret:{name}@{}", target.host());
-        if let Some(rule) = self.withheld.iter().find(|pattern| pattern.permits(name, target.host())) {
+        if let Some(rule) = self.withheld.iter().find(|pattern| pattern.forbids(name, target.host())) {
             return Err(self.forbidden(needed, format!("deny secret:{rule}")));
         }
         if self.secrets.iter().any(|pattern| pattern.permits(name, target.host())) {
@@ -444,6 +444,39 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_for_an_ipv4_network_holds_the_ways_to_it_through_ipv6() {
+        let nat64 = ["64:ff9b::93.184.216.34", "64:ff9b:1::93.184.216.34", "2002:5db8:d822::1", "::93.184.216.34"];
+        let target = get("https://api.example.com/");
+        for rule in ["[93.184.0.0/16]:*", "93.184.216.34", "GET [0.0.0.0/0]:*"] {
+            let held = scope(&["*", "[::/0]:*"], &[rule]);
+            for way in nat64 {
+                let denial = held.judge_address(&target, way.parse().unwrap()).unwrap_err();
+                assert!(denial.rule.is_some(), "{rule} {way}: {denial}");
+                let denial = held.judge(&get(&format!("https://[{way}]/"))).unwrap_err();
+                assert!(denial.rule.is_some(), "{rule} {way}: {denial}");
+            }
+            // Another network behind the same translator is none of the rule's business, and neither is IPv6 itself.
+            if !rule.contains("0.0.0.0") {
+                held.judge_address(&target, "64:ff9b::8.8.8.8".parse().unwrap()).unwrap();
+                held.judge(&get("https://[64:ff9b::8.8.8.8]/")).unwrap();
+            }
+            held.judge_address(&target, "2606:4700::1111".parse().unwrap()).unwrap();
+            held.judge(&get("https://[::1]/")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_grant_of_an_ipv4_network_opens_no_way_to_it_through_ipv6() {
+        let held = scope(&["[0.0.0.0/0]:*"], &[]);
+        for way in ["64:ff9b::93.184.216.34", "64:ff9b::10.0.0.5", "2002:5db8:d822::1"] {
+            let denial = held.judge(&get(&format!("https://[{way}]/"))).unwrap_err();
+            assert!(denial.rule.is_none(), "{denial}");
+        }
+        let target = get("https://api.example.com/");
+        held.judge_address(&target, "64:ff9b::10.0.0.5".parse().unwrap()).unwrap_err();
+    }
+
+    #[test]
     fn secrets_are_judged_by_name_and_host() {
         let mut held = scope(&["*"], &[]);
         let name = "TOKEN".parse().unwrap();
@@ -452,5 +485,10 @@ mod tests {
         assert_eq!(denial.needed, "secret:TOKEN@evil.example.com");
         held.withheld.push("TOKEN@*.example.com".parse().unwrap());
         assert!(held.judge_secret(&name, &get("https://api.example.com/")).unwrap_err().rule.is_some());
+        held.secrets.push("TOKEN@[64:ff9b::93.184.216.34]".parse().unwrap());
+        let there = get("https://[64:ff9b::93.184.216.34]/");
+        held.judge_secret(&name, &there).unwrap();
+        held.withheld.push("TOKEN@93.184.216.34".parse().unwrap());
+        assert!(held.judge_secret(&name, &there).unwrap_err().rule.is_some());
     }
 }

@@ -7,7 +7,7 @@
 //! | `net:GET api.example.com/v1/*` | only `GET`, only paths that start with `/v1/` |
 //! | `net:*.example.com:8443` | every name below `example.com`, `http` or `https` on that port |
 //! | `net:example.com:80`, `net:example.com:*` | plain `http`; any port |
-//! | `net:*` | every name that leads to public addresses |
+//! | `net:*` | every name that leads to public addresses; not `localhost` |
 //! | `net:127.0.0.1:8080`, `net:[10.0.0.0/8]:*` | those addresses, also where a permitted name leads to them |
 //! | `secret:TOKEN@api.example.com` | putting the secret `TOKEN` into requests to that host |
 //!
@@ -136,21 +136,45 @@ impl NetPattern {
         let at = target.at(address);
         let loopback = || match (&self.host, at.host()) {
             (HostPattern::Name(name), NetHost::Address(address)) => {
-                name.as_str() == "localhost" && address.is_loopback() && self.permits(target)
+                name.is_localhost() && address.is_loopback() && self.permits(target)
             }
             _ => false,
         };
         self.permits(&at) || loopback()
     }
 
-    /// Whether, as a prohibition, it stops the request: it permits it, or would if a doubtful path were read some other way.
+    /// Whether, as a prohibition, it stops the request: it permits it, or would if a doubtful path were read some other way or
+    /// the address were the IPv4 address within it.
     pub fn forbids(&self, target: &NetTarget) -> bool {
-        self.means(target) && self.path.may_mean(target.path())
+        self.host.forbids(target.host()) && self.speaks(target) && self.path.may_mean(target.path())
+    }
+
+    /// Whether a prohibition of `rule` may stop some request that this permits. Where a name leads is known only request by
+    /// request, so a rule on addresses takes from whoever may ask for names.
+    pub fn loses_to(&self, rule: &NetPattern) -> bool {
+        let methods = self.method.is_none() || rule.method.is_none() || self.method == rule.method;
+        let ports = self.port.covers(rule.port) || rule.port.covers(self.port);
+        let is_network = |host: &HostPattern| matches!(host, HostPattern::Network(_));
+        let leads_there = is_network(&rule.host) && !is_network(&self.host);
+        let hosts = leads_there || self.host.loses_to(&rule.host);
+        methods && ports && hosts && rule.path.may_mean_of(&self.path)
+    }
+
+    /// Whether a prohibition of this stops every request that `held` permits.
+    pub fn takes_all_of(&self, held: &NetPattern) -> bool {
+        (self.method.is_none() || self.method == held.method)
+            && self.host.takes_all_of(&held.host)
+            && self.port.covers(held.port)
+            && self.path.covers(&held.path)
     }
 
     fn means(&self, target: &NetTarget) -> bool {
+        self.host.permits(target.host()) && self.speaks(target)
+    }
+
+    /// Whether method, scheme and port are meant.
+    fn speaks(&self, target: &NetTarget) -> bool {
         self.method.as_ref().is_none_or(|method| method == target.method())
-            && self.host.permits(target.host())
             && self.port.permits(target.scheme(), target.port())
     }
 }
@@ -172,6 +196,16 @@ impl SecretPattern {
     /// Whether the secret `name` may go to `host`.
     pub fn permits(&self, name: &SecretName, host: &NetHost) -> bool {
         self.name == *name && self.host.permits(host)
+    }
+
+    /// Whether a prohibition of `rule` may keep the secret from some host to which this may send it.
+    pub fn loses_to(&self, rule: &SecretPattern) -> bool {
+        self.name == rule.name && self.host.loses_to(&rule.host)
+    }
+
+    /// Whether, as a prohibition, it keeps the secret `name` from `host`.
+    pub fn forbids(&self, name: &SecretName, host: &NetHost) -> bool {
+        self.name == *name && self.host.forbids(host)
     }
 }
 

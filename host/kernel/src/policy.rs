@@ -367,9 +367,7 @@ impl Policy {
             Ok(scope) => scope,
             Err(denial) => return Verdict::Deny(denial),
         };
-        let asks = |rule: &&Rule| rule.capability.meet(&this_tool).is_some() || scope.grant().touches(&rule.capability);
-        let asked = self.layers.iter().find_map(|layer| layer.ask.iter().find(asks).map(|rule| (layer, rule)));
-        match asked {
+        match self.asks_about(&this_tool, scope.grant()) {
             Some((layer, rule)) => {
                 tell(&|| layer.step(Some(&rule.place), format!("ask {}", rule.capability), Effect::Asks));
                 let (capability, place) = (rule.capability.clone(), rule.place.to_string());
@@ -432,6 +430,30 @@ impl Policy {
             rule: Some(rules),
             ..Denial::missing(&need.capability, case.grant)
         })
+    }
+
+    /// The first rule that asks about any part of `one`, or of the rest.
+    fn asks_about(&self, one: &Capability, rest: &Grant) -> Option<(&Layer, &Rule)> {
+        let asks = |rule: &&Rule| [one].into_iter().chain(rest.iter()).any(|held| held.loses_to(&rule.capability));
+        self.layers.iter().find_map(|layer| layer.ask.iter().find(asks).map(|rule| (layer, rule)))
+    }
+
+    /// Why nobody who holds `grant` starts an agent, if these rules are against it. Nobody can be asked about that, so a rule that
+    /// asks is one that refuses.
+    pub fn refuses_spawn(&self, grant: &Grant) -> Option<Denial> {
+        let one = Capability::Spawn(1);
+        if let Some((_, rule)) = self.asks_about(&one, &Grant::none()) {
+            let hint =
+                "nobody can be asked about starting agents; whoever wrote the rule can deny it, or lower agents-max"
+                    .into();
+            let rule = Some(format!("ask {} ({})", rule.capability, rule.place));
+            return Some(Denial { hint, rule, ..Denial::missing(&one, grant) });
+        }
+        if self.effective(grant).covers(&one) {
+            return None;
+        }
+        let hint = "the policy lets nobody here start agents; `vespiary policy show` says where".into();
+        Some(Denial { hint, rule: Some("the policy on spawn".into()), ..Denial::missing(&one, grant) })
     }
 
     /// Why `plugin` may not be used at all, if it may not: what a call of any of its tools would be told.

@@ -50,6 +50,7 @@ pub struct Run {
     account: Arc<Account>,
     agent_limits: Limits,
     last_agent: AtomicU32,
+    agents_of_agents: AtomicU64,
     last_call: AtomicU64,
 }
 
@@ -67,6 +68,11 @@ impl Run {
     /// Agents started so far.
     pub fn agents(&self) -> u64 {
         self.agents.used()
+    }
+
+    /// Those of them that an agent started, and not the script.
+    pub fn agents_of_agents(&self) -> u64 {
+        self.agents_of_agents.load(Ordering::Relaxed)
     }
 
     /// Calls dispatched so far.
@@ -161,6 +167,7 @@ impl Principal {
             account: Arc::clone(&account),
             agent_limits: limits.agent,
             last_agent: AtomicU32::new(0),
+            agents_of_agents: AtomicU64::new(0),
             last_call: AtomicU64::new(0),
         };
         let (agent, isolation) = (AgentId::ROOT, Isolation::Shared);
@@ -179,6 +186,9 @@ impl Principal {
         if let Err(hit) = self.run.agents.take(1) {
             self.starts.iter().for_each(|starts| starts.give_back());
             return Err(SpawnRefused::Limit(hit));
+        }
+        if nesting > 0 {
+            self.run.agents_of_agents.fetch_add(1, Ordering::Relaxed);
         }
         let agent = AgentId(self.run.last_agent.fetch_add(1, Ordering::Relaxed) + 1);
         let account = Account::of_agent(&self.account, self.run.agent_limits.under(most));

@@ -10,6 +10,9 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const HOUR_MS: u64 = 3_600_000;
 
+/// The most bytes of one value or artifact that a record can hold. No quota lets a call leave more.
+pub const STORED_BYTES_MAX: u64 = 900 * MIB;
+
 /// Makes the quota, the request and everything that must know all rows from one table. A row is: field, unit of the request,
 /// name, default, least, most.
 macro_rules! quota {
@@ -103,7 +106,7 @@ quota! {
     /// Bytes of HTTP responses, headers included.
     http_bytes_in_max: u64, http_bytes_in_max, "http-bytes-in", 256 * MIB, 0, 1u64 << 40;
     /// Artifacts together.
-    artifact_bytes_max: u64, artifact_bytes_max, "artifact-bytes", 64 * MIB, 0, 4_096 * MIB;
+    artifact_bytes_max: u64, artifact_bytes_max, "artifact-bytes", 64 * MIB, 0, STORED_BYTES_MAX;
     /// Calls an agent plugin makes.
     tool_calls_max: u64, tool_calls_max, "tool-calls", 10_000, 0, 1_000_000;
 }
@@ -232,6 +235,17 @@ mod tests {
     fn a_request_outside_its_bounds_is_named() {
         let request = QuotaRequest { memory_bytes_max: Some(1 << 50), cpu_time_ms_max: Some(0), ..Default::default() };
         assert_eq!(request.applied_to(&Quota::default()).unwrap_err().len(), 2);
+    }
+
+    /// One artifact may be all that a call leaves, and the record must hold it.
+    #[test]
+    fn no_call_may_leave_or_return_what_no_record_holds() {
+        for field in ["artifact-bytes-max", "result-bytes-max"] {
+            let request: QuotaRequest = toml::from_str(&format!("{field} = {}", STORED_BYTES_MAX + 1)).unwrap();
+            assert_eq!(request.faults().len(), 1, "{field}");
+        }
+        let most = QuotaRequest { artifact_bytes_max: Some(STORED_BYTES_MAX), ..Default::default() };
+        assert!(most.faults().is_empty());
     }
 
     #[test]

@@ -93,10 +93,10 @@ impl Scope {
         (nets(&mut self.grant.iter()), nets(&mut self.holes.iter()))
     }
 
-    /// Whether a request may be sent.
+    /// Whether a request may be sent, as far as its name tells.
     pub fn permits_request(&self, target: &NetTarget) -> bool {
         let (allowed, denied) = self.nets();
-        allowed.iter().any(|net| net.permits(target)) && !denied.iter().any(|net| net.permits(target))
+        allowed.iter().any(|net| net.permits(target)) && !denied.iter().any(|net| net.forbids(target))
     }
 
     /// The secrets it may send, and where to.
@@ -138,6 +138,7 @@ impl From<Grant> for Scope {
 mod tests {
     use super::*;
     use crate::capability::tests::any_capability;
+    use crate::http::NetScope;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -176,6 +177,39 @@ mod tests {
         assert_eq!((scope.sight(".git/HEAD"), scope.sight("src")), (Sight::Read, Sight::Write));
         assert_eq!((scope.sight("vendor/x/a.c"), scope.sight("vendor/x/a.h")), (Sight::Read, Sight::Write));
         assert_eq!(super::tests::scope(&["write:out"], &["write:."]).sight("out/x"), Sight::Read);
+    }
+
+    #[test]
+    fn a_rule_on_addresses_is_a_hole_in_what_is_held_by_name() {
+        for (held, denied) in [
+            (&["net:localhost:8080"][..], "net:[127.0.0.0/8]:*"),
+            (&["net:*:*", "net:127.0.0.1:*"], "net:[10.0.0.0/8]:*"),
+            (&["net:*"], "net:[93.184.0.0/16]:*"),
+        ] {
+            let scope = scope(held, &[denied]);
+            assert_eq!(scope.holes(), caps(&[denied]), "{denied} of {held:?}");
+            assert_eq!(scope.grant(), &Grant::of_run(caps(held)));
+        }
+        let net = NetScope::of(&scope(&["net:localhost:8080"], &["net:[127.0.0.0/8]:*"]));
+        let home = NetTarget::of_url("GET", "http://localhost:8080/").unwrap();
+        net.judge(&home).unwrap();
+        assert!(net.judge_address(&home, "127.0.0.1".parse().unwrap()).unwrap_err().rule.is_some());
+        net.judge_address(&home, "::1".parse().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn denying_all_names_denies_localhost() {
+        assert_eq!(scope(&["net:localhost:8080"], &["net:*:*"]).grant(), &Grant::none());
+        let part = scope(&["net:localhost:*"], &["net:*:8080"]);
+        let asks = |url: &str| part.permits_request(&NetTarget::of_url("GET", url).unwrap());
+        assert!(!asks("http://localhost:8080/") && asks("http://localhost:9090/"));
+    }
+
+    #[test]
+    fn a_denied_path_is_denied_however_it_is_spelled() {
+        let scope = scope(&["net:a.example/ADMIN/*", "net:a.example/v1/*"], &["net:a.example/admin/*"]);
+        let asks = |url: &str| scope.permits_request(&NetTarget::of_url("GET", url).unwrap());
+        assert!(!asks("https://a.example/ADMIN/x") && asks("https://a.example/v1/x"));
     }
 
     #[test]

@@ -305,6 +305,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_project_obeys_is_changed_only_where_it_is_named() {
+        let changed = |held: &[&str]| {
+            let rules = rules(held, &[]);
+            let all =
+                [".vespiary/workflows/evil.js", ".vespiary/agents/a.md", ".vespiary", "sub/.vespiary/agents/a.md"];
+            all.map(|path| rules.sight(path) == Write)
+        };
+        assert_eq!(changed(&["write:."]), [false; 4]);
+        assert_eq!(changed(&["write:.", "write:.vespiary/agents"]), [false, true, false, false]);
+        assert_eq!(changed(&["write:.", "write:/tmp/elsewhere/.vespiary"]), [false; 4]);
+        assert_eq!(changed(&["write:.", "write:other/.vespiary"]), [false; 4]);
+        assert_eq!(changed(&["write:.", "write:.vespiary"]), [true, true, true, false]);
+        assert_eq!(changed(&["write:.", "write:sub/.vespiary"]), [false, false, false, true]);
+    }
+
+    #[test]
     fn absolute_trees_are_judged_by_absolute_paths() {
         let rules = rules(&["read:/data/in", "write:/data/in/out"], &["read:/data/in/no"]);
         assert_eq!(rules.text("."), "/data/in");

@@ -5,7 +5,7 @@
 use super::places::real;
 use std::path::Path;
 use vespiary_kernel::capability::Capability;
-use vespiary_kernel::path::ScopePath;
+use vespiary_kernel::path::{Reach, ScopePath};
 use vespiary_kernel::policy::{Layer, Rule};
 
 /// What a rule is for.
@@ -20,15 +20,24 @@ enum Sense {
 /// `layer` with all the names of its paths in a run over `root`, which is absolute and has no links in it.
 pub(super) fn anchored(layer: &Layer, root: &Path) -> Layer {
     let mut layer = layer.clone();
-    let all = |rules: &[Rule], sense| rules.iter().flat_map(|rule| names(rule, root, sense)).collect::<Vec<_>>();
+    let all = |rules: &[Rule], sense| rules.iter().flat_map(|rule| names_of(rule, root, sense)).collect::<Vec<_>>();
     layer.allow = layer.allow.as_deref().map(|rules| all(rules, Sense::Allows));
     layer.deny = all(&layer.deny, Sense::Refuses);
     layer.ask = all(&layer.ask, Sense::Refuses);
     layer
 }
 
+/// Whether `path` spells out the name `own` and means what has that name in the project at `root`, or something in it: one that
+/// only ends alike lies elsewhere and says nothing of it.
+pub(super) fn names(path: &ScopePath, own: &ScopePath, root: &Path) -> bool {
+    let spelled = |name: &ScopePath| format!("/{name}/").contains(&format!("/{own}/"));
+    let means = |name: &ScopePath| own.includes(name) || name.reach(own.as_str()) == Reach::Inside;
+    let names = |name: &ScopePath| spelled(name) && means(name);
+    names(path) || other_names(path, root, Sense::Allows).iter().any(names)
+}
+
 /// The rule itself, then its other names.
-fn names(rule: &Rule, root: &Path, sense: Sense) -> Vec<Rule> {
+fn names_of(rule: &Rule, root: &Path, sense: Sense) -> Vec<Rule> {
     let path = match &rule.capability {
         Capability::Read(path) | Capability::Write(path) => path,
         _ => return vec![rule.clone()],
@@ -112,7 +121,7 @@ mod tests {
     fn named(rule: &str, root: &str, sense: Sense) -> Vec<String> {
         let place = Place { source: "p".into(), line: 1 };
         let rule = Rule { capability: rule.parse().unwrap(), place };
-        names(&rule, Path::new(root), sense).iter().map(|rule| rule.capability.to_string()).collect()
+        names_of(&rule, Path::new(root), sense).iter().map(|rule| rule.capability.to_string()).collect()
     }
 
     #[test]
@@ -130,6 +139,32 @@ mod tests {
                 assert_eq!(named(rule, root, sense), all, "{rule} from {root}");
             }
         }
+    }
+
+    #[test]
+    fn only_the_projects_own_is_named_by_its_name() {
+        let names = |path: &str, own: &str, root: &str| {
+            super::names(&path.parse().unwrap(), &own.parse().unwrap(), Path::new(root))
+        };
+        for path in [".own", ".own/a", "/nowhere/app/.own/a", "**/.own", "/nowhere/*/.own/*.md", ".own/**/a"] {
+            assert!(names(path, ".own", "/nowhere/app"), "{path}");
+        }
+        for path in [
+            ".",
+            "other/.own",
+            "/tmp/elsewhere/.own",
+            "/nowhere/.own",
+            "/nowhere/app2/.own",
+            ".own2",
+            "/",
+            "**/a",
+            "**/x/.own",
+            "*/.own",
+        ] {
+            assert!(!names(path, ".own", "/nowhere/app"), "{path}");
+        }
+        assert!(names(".own/p", ".own/p", "/nowhere/app") && !names(".own", ".own/p", "/nowhere/app"));
+        assert!(!names("/tmp/.own/p", ".own/p", "/nowhere/app") && !names("/x/y/.own", ".own", "/x/[y]"));
     }
 
     #[test]

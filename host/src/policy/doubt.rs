@@ -181,6 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_on_addresses_is_not_idle_where_names_are_allowed() {
+        for text in [
+            "allow = ['tool:*', 'net:a.example', 'net:localhost:8080']\n\
+             deny = ['net:[10.0.0.0/8]', 'net:[127.0.0.0/8]:*']\nask = ['net:[93.184.0.0/16]:*']\n",
+            "allow = ['tool:*', 'net:a.example/ADMIN/*']\ndeny = ['net:a.example/admin/*']\n",
+        ] {
+            assert_eq!(doubts(text), Vec::<String>::new());
+        }
+        let idle = doubts("allow = ['tool:*', 'net:a.example']\ndeny = ['net:[10.0.0.0/8]:80']\n");
+        assert!(idle.iter().any(|doubt| doubt.contains("changes nothing")), "it is about another port: {idle:?}");
+    }
+
+    #[test]
     fn a_sound_policy_raises_none() {
         let text = "locked = true\nallow = ['tool:files.*', 'read:.', 'write:out', 'net:api.example.com', 'spawn:10']\n\
                     deny = ['read:private', 'write:out/keep']\nask = ['write:.']\n";

@@ -85,6 +85,10 @@ impl Rules {
                 },
             }
         }
+        faults.extend(flags.ask.iter().filter_map(|capability| {
+            let (what, next) = sheet::unaskable(capability)?;
+            Some(Fault::of_file("--ask", what, next))
+        }));
         if !faults.is_empty() {
             return Err(Faults(faults));
         }
@@ -105,7 +109,7 @@ impl Rules {
             }
             layers.push(sheet.layer);
         }
-        let judged = layers.iter().cloned().chain(own_directory(flags.allow));
+        let judged = layers.iter().cloned().chain(own_directory(flags.allow, root));
         let policy = Policy::of_layers(judged.map(|layer| anchor::anchored(&layer, root)));
         Ok(Self { policy, layers, sources, secrets, ask_time_max, doubts })
     }
@@ -120,13 +124,15 @@ fn of_flags(flags: Flags<'_>) -> Layer {
 }
 
 /// What a project's policy forbids must not be for a tool of that project to change: writing `.vespiary` takes naming it, and
-/// writing the policy in it takes naming that.
-fn own_directory(allowed: &[Capability]) -> Option<Layer> {
-    let names = |path: &ScopePath, own: &str| format!("/{path}/").contains(&format!("/{own}/"));
-    let named = |own: &str| allowed.iter().any(|held| matches!(held, Capability::Write(path) if names(path, own)));
-    let kept = [OWN_DIR, OWN_POLICY].into_iter().find(|own| !named(own))?;
+/// writing the policy in it takes naming that. Only a rule as a whole can be left out here; that whoever names a part of the
+/// directory may write that part and no other is the kernel's to see to, for which the directory is guarded.
+fn own_directory(allowed: &[Capability], root: &Path) -> Option<Layer> {
+    let kept = [OWN_DIR, OWN_POLICY].into_iter().filter_map(|own| own.parse::<ScopePath>().ok()).find(|own| {
+        let names = |held: &Capability| matches!(held, Capability::Write(path) if anchor::names(path, own, root));
+        !allowed.iter().any(names)
+    })?;
     let place = Place { source: format!("built in: name {kept} in --allow to write there").into(), line: 0 };
-    let deny = vec![Rule { capability: Capability::Write(kept.parse().ok()?), place }];
+    let deny = vec![Rule { capability: Capability::Write(kept), place }];
     Some(Layer { deny, ..Layer::new(LayerKind::Run) })
 }
 

@@ -220,15 +220,25 @@ impl<'a> Reading<'a> {
                 self.sort(entry, &format!("an entry of {name}"), "a capability in quotes", &example);
                 continue;
             };
-            match text.parse::<Capability>() {
-                Ok(capability) => match rules.iter().find(|rule| rule.capability == capability) {
-                    Some(first) => {
-                        let what = format!("{capability} stands in {name} twice, first in line {}", first.place.line);
-                        self.fault(&entry.span(), what, "remove one");
-                    }
-                    None => rules.push(Rule { capability, place: self.place(&entry.span()) }),
-                },
-                Err(error) => self.fault(&entry.span(), error.to_string(), "correct it"),
+            let capability = match text.parse::<Capability>() {
+                Ok(capability) => capability,
+                Err(error) => {
+                    self.fault(&entry.span(), error.to_string(), "correct it");
+                    continue;
+                }
+            };
+            if name == "ask"
+                && let Some((what, next)) = unaskable(&capability)
+            {
+                self.fault(&entry.span(), what, next);
+                continue;
+            }
+            match rules.iter().find(|rule| rule.capability == capability) {
+                Some(first) => {
+                    let what = format!("{capability} stands in {name} twice, first in line {}", first.place.line);
+                    self.fault(&entry.span(), what, "remove one");
+                }
+                None => rules.push(Rule { capability, place: self.place(&entry.span()) }),
             }
         }
         Some(rules)
@@ -390,6 +400,13 @@ impl<'a> Reading<'a> {
             }
         }
     }
+}
+
+/// What is wrong with a question about `capability`, and what to do, where nobody can be asked it: agents are started between
+/// calls, and only calls wait for a person. A rule that is never asked would allow what it is meant to hold up.
+pub(super) fn unaskable(capability: &Capability) -> Option<(String, &'static str)> {
+    let next = "deny it, or lower agents-max in [quota.run]";
+    matches!(capability, Capability::Spawn(_)).then(|| (format!("{capability} cannot be asked about"), next))
 }
 
 /// A table of limits with one row, as the kernel reads it.

@@ -5,6 +5,10 @@ use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use vespiary_kernel::grant::Grant;
+use vespiary_kernel::ids::Digest;
+use vespiary_kernel::plugin::{Manifest, Plugin, Trust};
+use vespiary_kernel::policy::{Case, Verdict};
+use vespiary_kernel::sight::Sight;
 
 struct Machine {
     temp: tempfile::TempDir,
@@ -211,7 +215,57 @@ fn writing_what_is_obeyed_takes_naming_it() {
     assert_eq!(deny(&["write:.", "write:.vespiary/agents"]), ["write:.vespiary/policy.toml"]);
     assert_eq!(deny(&["write:.", "write:.vespiary"]), ["write:.vespiary/policy.toml"]);
     assert_eq!(deny(&["write:.vespiary/policy.toml"]), Vec::<String>::new());
+    assert_eq!(deny(&["write:**/.vespiary"]), ["write:.vespiary/policy.toml"]);
+    // What only has the same name lies elsewhere.
+    let beside = format!("write:{}-2/.vespiary/policy.toml", machine.root().display());
+    for other in ["write:/tmp/elsewhere/.vespiary", "write:/tmp/.vespiary/policy.toml", "write:sub/.vespiary", &beside]
+    {
+        assert_eq!(deny(&["write:.", other]), ["write:.vespiary"], "{other}");
+    }
+    assert_eq!(
+        deny(&["write:.", "write:.vespiary/agents", "write:/tmp/.vespiary/policy.toml"]),
+        ["write:.vespiary/policy.toml"]
+    );
     let inside = format!("write:{}/.vespiary/agents", machine.root().display());
     assert_eq!(case(&[&inside]), inside);
     assert_eq!(case(&["write:.vespiary/agents"]), "write:.vespiary/agents");
+}
+
+#[test]
+fn naming_a_part_of_what_is_obeyed_opens_that_part() {
+    let machine = Machine::new();
+    let manifest = "name = 'files'\nversion = '1'\nkind = 'tools'\ndescription = 'd'\n\
+                    [[needs]]\ncapability = 'write:.'\nreason = 'r'\n";
+    let plugin = Plugin::new(Manifest::parse(manifest).unwrap(), Digest::of(b"x"), Trust::Bundled).unwrap();
+    let tool = "files.write".parse().unwrap();
+    let written = |allow: &[&str]| {
+        let allow: Vec<Capability> = allow.iter().chain(&["tool:*"]).map(|c| c.parse().unwrap()).collect();
+        let flags = Flags { allow: &allow, ..Flags::default() };
+        let rules = Rules::load(&machine.places(), &machine.root(), flags).unwrap();
+        let grant = Grant::of_run(allow);
+        let verdict = rules.policy.judge(Case { tool: &tool, grant: &grant, plugin: &plugin, extra: &[] });
+        let Verdict::Allow(scope) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(scope.sight("src/x"), Sight::Write);
+        ["workflows/evil.js", "agents/a.md", "policy.toml"]
+            .map(|at| scope.sight(&format!(".vespiary/{at}")) == Sight::Write)
+    };
+    assert_eq!(written(&["write:."]), [false; 3]);
+    assert_eq!(written(&["write:.", "write:/tmp/elsewhere/.vespiary"]), [false; 3]);
+    assert_eq!(written(&["write:.", "write:/tmp/elsewhere/.vespiary/policy.toml"]), [false; 3]);
+    assert_eq!(written(&["write:.", "write:.vespiary/agents"]), [false, true, false]);
+    assert_eq!(written(&["write:.", "write:.vespiary"]), [true, true, false]);
+    assert_eq!(written(&["write:.", "write:.vespiary/policy.toml"]), [false, false, true]);
+    assert_eq!(written(&["write:.", "write:.vespiary", "write:.vespiary/policy.toml"]), [true; 3]);
+}
+
+#[test]
+fn a_question_about_starting_agents_is_a_fault() {
+    let machine = Machine::new();
+    machine.write("etc/policy.toml", "deny = ['spawn:1']\n# a\nask = ['spawn:1']\n");
+    machine.refused(&["etc/policy.toml:3:8: spawn:1 cannot be asked about; deny it, or lower agents-max"]);
+    machine.write("etc/policy.toml", "deny = ['spawn:1']\n");
+    let ask = ["write:.".parse().unwrap(), "spawn:1".parse().unwrap()];
+    let flags = Flags { ask: &ask, ..Flags::default() };
+    let faults = Rules::load(&machine.places(), &machine.root(), flags).unwrap_err().to_string();
+    assert_eq!(faults, "--ask: spawn:1 cannot be asked about; deny it, or lower agents-max in [quota.run]");
 }

@@ -67,6 +67,20 @@ async fn a_run_that_waits_for_nothing_but_gates_ends_when_the_rest_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_room_is_done_first_and_a_place_that_a_gate_keeps_is_not_waited_for() {
+    let call = |id| Request { id, action: Action::Workflow { name: "inner".into(), args: Json::null() } };
+    // The second workflow waits for the place of the first, which waits for a person.
+    let outer = batches(vec![vec![call(1), call(2), agent(3, "nap"), agent(4, "nap"), agent(5, "nap")]]);
+    let inner = batches(vec![vec![gate(1, json!({ "title": "Go?" })), agent(2, "nap"), agent(3, "nap")]]);
+    let world = World::default();
+    let (report, world) = run_in(world, vec![outer, inner], 1, RunLimits::default(), &Stop::default()).await;
+    assert_eq!((report.status, report.agents), (RunStatus::AwaitingGate, 5), "{:?}", report.error);
+    let events = world.events.lock().unwrap();
+    let ended = events.iter().filter(|event| matches!(event, Event::AgentEnded { failure: None, .. })).count();
+    assert_eq!(ended, 5, "what could still be done was done");
+}
+
+#[tokio::test(start_paused = true)]
 async fn called_workflows_wait_and_go_on_with_the_rest_of_the_run() {
     let call = |id| Request { id, action: Action::Workflow { name: "inner".into(), args: Json::null() } };
     let scripts = |inner: Vec<Vec<Request>>| vec![batches(vec![vec![call(1), agent(2, "nap")]]), batches(inner)];

@@ -1,6 +1,7 @@
 //! Workflows that a script calls.
 
 use super::*;
+use vespiary_kernel::account::{Limits, Resource};
 
 fn call(id: u64, name: &str) -> Request {
     let args = Json::parse(r#"{"n":1}"#).unwrap();
@@ -82,6 +83,41 @@ async fn all_scripts_share_the_width_of_the_run_and_none_waits_for_ever() {
     let (report, world) = play(scripts, 3).await;
     assert_eq!((report.status, report.agents, answers(&report).len()), (RunStatus::Completed, 66, 16));
     assert_eq!(world.busy.lock().unwrap().1, 3, "no more ran at once than may, and as many");
+}
+
+/// Whoever was asked first and gets room last has begun nothing, and is no less under way: the run's own script has its turn first
+/// here, since its loop is looked at after every single task.
+#[test]
+fn a_called_workflow_whose_agents_wait_for_room_is_not_over() {
+    let one_by_one = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).event_interval(1).build().unwrap()
+    };
+    let three = || asks((1..=3).map(|id| agent(id, "nap")).collect());
+    let (report, _) = one_by_one().block_on(play(vec![asks(vec![agent(1, "nap"), call(2, "inner")]), three()], 1));
+    assert_eq!((report.status, report.agents, report.agents_failed), (RunStatus::Completed, 4, 0), "{report:?}");
+    // The same where what waits is a tool.
+    let tool = |id| Request {
+        id,
+        action: Action::Tool { name: "clock.tick".into(), arguments: Json::parse(r#"{"prompt":"nap"}"#).unwrap() },
+    };
+    let tools = |from: u64| (from..from + 5).map(tool).collect::<Vec<_>>();
+    let outer = asks(tools(1).into_iter().chain([call(9, "inner")]).collect());
+    let (report, _) = one_by_one().block_on(play(vec![outer, asks(tools(1))], 1));
+    assert_eq!((report.status, answers(&report).len()), (RunStatus::Completed, 6), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_a_script_hands_to_workflows_is_counted() {
+    let limits = RunLimits { run: Limits::of_run().with(Resource::ArgumentBytes, 30), ..RunLimits::default() };
+    // The arguments of one are 7 bytes; those of the engine's own session, `null`, are 4.
+    let outer = asks((1..=4).map(|id| call(id, "inner")).collect());
+    let scripts = std::iter::once(outer).chain((0..4).map(|_| asks(vec![agent(1, "ok")]))).collect();
+    let (report, world) = run_in(World::default(), scripts, 8, limits, &Stop::default()).await;
+    let said = answers(&report);
+    assert!(said.iter().any(|told| told.contains("threw limit") && told.contains("run-argument-bytes")), "{said:?}");
+    let begun = count(&world, |event| matches!(event, Event::WorkflowStarted { .. }));
+    assert!(begun < 4, "what is refused is not recorded: {begun}");
 }
 
 #[tokio::test]

@@ -13,6 +13,40 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The IPv4 addresses to which a packet for this IPv6 address may be carried on: by NAT64, 6to4, Teredo, or one of the older
+/// forms that hold an IPv4 address. For prohibitions only: whoever forbids an IPv4 address forbids the ways to it, while
+/// permission for it opens none of them. Where a form can be read in several ways, each reading is given.
+pub fn carried(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
+    let found: [Option<Ipv4Addr>; 4] = match canonical(address) {
+        IpAddr::V4(_) => [None; 4],
+        IpAddr::V6(v6) => {
+            let (segments, bytes) = (v6.segments(), v6.octets());
+            let at = |at: [usize; 4]| Some(Ipv4Addr::from(at.map(|n| bytes[n])));
+            match segments {
+                // NAT64's own prefix has the address last.
+                [0x64, 0xff9b, 0, 0, 0, 0, ..] => [at([12, 13, 14, 15]), None, None, None],
+                // A network's own NAT64 prefix lies in here and may have any of four lengths; byte 8 is always skipped.
+                [0x64, 0xff9b, 1, ..] => {
+                    [at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), at([12, 13, 14, 15])]
+                }
+                // 6to4.
+                [0x2002, ..] => [at([2, 3, 4, 5]), None, None, None],
+                // Teredo: the server, and the client with its bits turned over.
+                [0x2001, 0, ..] => {
+                    let client = Ipv4Addr::from(!u32::from_be_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]));
+                    [at([4, 5, 6, 7]), Some(client), None, None]
+                }
+                // Neither `::` nor `::1` is an IPv4 address.
+                [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
+                // `::a.b.c.d` and `::ffff:0:a.b.c.d`.
+                [0, 0, 0, 0, 0 | 0xffff, 0, ..] => [at([12, 13, 14, 15]), None, None, None],
+                _ => [None; 4],
+            }
+        }
+    };
+    found.into_iter().flatten()
+}
+
 /// Whether a connection to `address` reaches the public internet and nothing nearer. False for loopback, private, link-local,
 /// shared, multicast, reserved and documentation addresses, for what tunnels to them, and for the addresses at which clouds
 /// hand out credentials. What is not known to be public is not.
@@ -251,6 +285,29 @@ mod tests {
             "::ffff:8.8.8.8",
         ] {
             assert!(is_public(far.parse().unwrap()), "{far}");
+        }
+    }
+
+    #[test]
+    fn an_address_within_an_address_is_found() {
+        for (outer, inner) in [
+            ("64:ff9b::10.1.2.3", "10.1.2.3"),
+            ("64:ff9b::169.254.169.254", "169.254.169.254"),
+            ("64:ff9b:1:a01:2:300::", "10.1.2.3"),
+            ("64:ff9b:1:aa0a:1:203::", "10.1.2.3"),
+            ("64:ff9b:1:aaaa:a:102:300:0", "10.1.2.3"),
+            ("64:ff9b:1:aaaa:aa:aaaa:10.1.2.3", "10.1.2.3"),
+            ("2002:a01:203::1", "10.1.2.3"),
+            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "65.54.227.120"),
+            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"),
+            ("::10.1.2.3", "10.1.2.3"),
+            ("::ffff:0:10.1.2.3", "10.1.2.3"),
+        ] {
+            let found: Vec<_> = carried(outer.parse().unwrap()).collect();
+            assert!(found.contains(&inner.parse().unwrap()), "{outer} holds {found:?}");
+        }
+        for plain in ["10.1.2.3", "::ffff:10.1.2.3", "::", "::1", "2606:4700::1111", "fd00::a01:203", "fe80::1"] {
+            assert_eq!(carried(plain.parse().unwrap()).count(), 0, "{plain}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Hosts, in one form each however they were written, and the patterns that mean some of them. Nothing here resolves a name.
 
-use super::address::{Network, canonical};
+use super::address::{Network, canonical, carried};
 use core::net::IpAddr;
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ pub enum NetHost {
 /// The hosts a pattern means.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// `*`: every name, no address.
+    /// `*`: every name but `localhost`, which opens loopback and is named by those who mean it; no address.
     AnyName,
     /// `*.example.com`: every name below, at any depth; not `example.com` itself.
     Below(HostName),
@@ -36,6 +36,11 @@ impl HostName {
     /// The text form.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is `localhost`: the one name that is permitted to lead to loopback, and so no part of what `*` permits.
+    pub fn is_localhost(&self) -> bool {
+        self.as_str() == "localhost"
     }
 
     /// Whether this name lies strictly below `other`.
@@ -94,7 +99,7 @@ impl HostPattern {
     /// Whether the pattern means `host`.
     pub fn permits(&self, host: &NetHost) -> bool {
         match (self, host) {
-            (Self::AnyName, NetHost::Name(_)) => true,
+            (Self::AnyName, NetHost::Name(name)) => !name.is_localhost(),
             (Self::Below(parent), NetHost::Name(name)) => name.is_below(parent),
             (Self::Name(own), NetHost::Name(name)) => own == name,
             (Self::Network(network), NetHost::Address(address)) => network.holds(*address),
@@ -102,10 +107,38 @@ impl HostPattern {
         }
     }
 
+    /// Whether, as a prohibition, it stops requests to `host`: it means the host, `localhost` among all names too, or an IPv4
+    /// address to which that leads from within IPv6, as through NAT64.
+    pub fn forbids(&self, host: &NetHost) -> bool {
+        let carried_there = || match (self, host) {
+            (Self::Network(network), NetHost::Address(address)) => {
+                carried(*address).any(|inner| network.holds(inner.into()))
+            }
+            _ => false,
+        };
+        let any_name = matches!((self, host), (Self::AnyName, NetHost::Name(_)));
+        any_name || self.permits(host) || carried_there()
+    }
+
+    /// Whether a prohibition of `rule` may stop requests to some host that this means. Where names lead is not looked at.
+    pub fn loses_to(&self, rule: &HostPattern) -> bool {
+        let carried_there = || match (self, rule) {
+            (Self::Network(own), Self::Network(rule)) => !is_ipv4(own) && is_ipv4(rule),
+            _ => false,
+        };
+        rule.takes_all_of(self) || self.meet(rule).is_some() || carried_there()
+    }
+
+    /// Whether a prohibition of this stops requests to every host that `held` means.
+    pub fn takes_all_of(&self, held: &HostPattern) -> bool {
+        self.covers(held) || matches!((self, held), (Self::AnyName, Self::Name(_)))
+    }
+
     /// Whether every host that `other` means is meant by this too.
     pub fn covers(&self, other: &HostPattern) -> bool {
         match (self, other) {
-            (Self::AnyName, Self::AnyName | Self::Below(_) | Self::Name(_)) => true,
+            (Self::AnyName, Self::AnyName | Self::Below(_)) => true,
+            (Self::AnyName, Self::Name(name)) => !name.is_localhost(),
             (Self::Below(a), Self::Below(b)) => a == b || b.is_below(a),
             (Self::Below(a), Self::Name(b)) => b.is_below(a),
             (Self::Name(a), Self::Name(b)) => a == b,
@@ -126,6 +159,10 @@ impl HostPattern {
             NetHost::Address(address) => Self::Network(Network::of(*address)),
         }
     }
+}
+
+fn is_ipv4(network: &Network) -> bool {
+    "0.0.0.0/0".parse::<Network>().is_ok_and(|all| all.contains(network))
 }
 
 impl FromStr for HostPattern {
@@ -265,9 +302,32 @@ mod tests {
         assert!(permits("a.example.com") && permits("a.b.example.com"));
         assert!(!permits("example.com") && !permits("badexample.com") && !permits("example.com.evil.net"));
         let any: HostPattern = "*".parse().unwrap();
-        assert!(any.permits(&"localhost".parse().unwrap()) && !any.permits(&"8.8.8.8".parse().unwrap()));
+        let all = |host: &str| any.permits(&host.parse().unwrap());
+        assert!(all("example.com") && all("a.localhost") && all("localhost.example.com") && !all("8.8.8.8"));
         for bad in ["*foo.com", "foo.*", "a.*.com", "**", "*.", "*.*", "*.127.0.0.1", "*.[::1]", "[*]"] {
             bad.parse::<HostPattern>().expect_err(bad);
         }
+    }
+
+    #[test]
+    fn any_name_is_no_grant_of_localhost_and_a_prohibition_of_it() {
+        let any: HostPattern = "*".parse().unwrap();
+        for written in ["localhost", "LOCALHOST.", "ｌｏｃａｌｈｏｓｔ"] {
+            let (host, pattern): (NetHost, HostPattern) = (written.parse().unwrap(), written.parse().unwrap());
+            assert!(!any.permits(&host) && !any.covers(&pattern) && any.meet(&pattern).is_none(), "{written}");
+            assert!(any.forbids(&host) && any.takes_all_of(&pattern) && pattern.loses_to(&any), "{written}");
+            assert!(pattern.permits(&host) && pattern.covers(&pattern));
+        }
+        // Who holds every other name loses nothing when this one is denied.
+        assert!(!any.loses_to(&"localhost".parse().unwrap()) && any.loses_to(&"a.localhost".parse().unwrap()));
+    }
+
+    #[test]
+    fn rules_of_one_family_concern_another_only_where_one_carries_the_other() {
+        let pattern = |text: &str| text.parse::<HostPattern>().unwrap();
+        assert!(pattern("[64:ff9b::/96]").loses_to(&pattern("10.0.0.1")));
+        assert!(!pattern("10.0.0.1").loses_to(&pattern("[64:ff9b::/96]")));
+        assert!(!pattern("10.0.0.1").loses_to(&pattern("[192.168.0.0/16]")));
+        assert!(!pattern("[fd00::/8]").loses_to(&pattern("[::1]")));
     }
 }

@@ -57,14 +57,23 @@ fn decoded(raw: &str) -> Result<String, &'static str> {
         return Err("it is encoded twice");
     }
     // Some servers drop what follows ';' in a segment, and some drop spaces, before they look for dots.
-    let plain = |segment: &str| matches!(segment.split(';').next().unwrap_or("").trim(), "." | "..");
-    if path.split('/').any(plain) {
+    if path.split('/').any(|segment| matches!(own_name(segment), "." | "..")) {
         return Err("it holds a dot segment");
     }
-    if path.contains("//") {
+    if careless(&path).contains("//") {
         return Err("it holds an empty segment");
     }
     Ok(path)
+}
+
+/// The path as the most careless of servers reads it. What one path begins with, it begins with read so, too.
+fn careless(path: &str) -> String {
+    path.split('/').map(own_name).collect::<Vec<_>>().join("/").to_ascii_lowercase()
+}
+
+/// What is left of a segment where a server drops its parameters and spaces.
+fn own_name(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or("").trim()
 }
 
 fn hex(high: u8, low: u8) -> Option<u8> {
@@ -100,15 +109,25 @@ impl PathPattern {
         }
     }
 
-    /// Whether the pattern may mean `path`: a doubtful path may be anything, and a server may not care for upper case.
+    /// Whether the pattern may mean `path`: a doubtful path may be anything, and a server may care neither for upper case nor
+    /// for what follows ';' in a segment.
     pub fn may_mean(&self, path: &NetPath) -> bool {
         match (self, path) {
-            (Self::Under(start), NetPath::Clear(path)) => {
-                path.to_ascii_lowercase().starts_with(&start.to_ascii_lowercase())
-            }
-            (Self::Exact(own), NetPath::Clear(path)) => own.eq_ignore_ascii_case(path),
+            (Self::Under(start), NetPath::Clear(path)) => careless(path).starts_with(&careless(start)),
+            (Self::Exact(own), NetPath::Clear(path)) => careless(own) == careless(path),
             (_, NetPath::Doubtful(_)) => true,
         }
+    }
+
+    /// Whether the pattern may mean some path that `held` permits. It may say so of two that have none in common, and never
+    /// overlooks one.
+    pub fn may_mean_of(&self, held: &PathPattern) -> bool {
+        let text = |pattern: &PathPattern| match pattern {
+            Self::Under(text) | Self::Exact(text) => careless(text),
+        };
+        let (own, theirs) = (text(self), text(held));
+        let longer = |one: &PathPattern, other: bool| matches!(one, Self::Under(_)) && other;
+        own == theirs || longer(self, theirs.starts_with(&own)) || longer(held, own.starts_with(&theirs))
     }
 
     /// Whether every path that `other` means is meant by this too.
@@ -190,6 +209,11 @@ mod tests {
             "/v1/./x",
             "/v1//admin",
             "//v1/x",
+            "/;/v1/x",
+            "/;x=1/v1/x",
+            "/%3b/v1/x",
+            "/v1/;x/admin",
+            "/v1/%20/admin",
             "/v1/%00",
             "/v1/%0d%0aX:%20y",
             "/v1/%zz",
@@ -206,6 +230,50 @@ mod tests {
             assert!(matches!(path, NetPath::Doubtful(_)), "{tricky}: {path:?}");
             assert!(!pattern.permits(&path) && PathPattern::any().permits(&path), "{tricky}");
             assert!(pattern.may_mean(&path), "a denial of /v1/* stops {tricky}");
+        }
+    }
+
+    #[test]
+    fn a_denial_holds_whatever_a_server_drops() {
+        let means = |pattern: &str, path: &str| pattern.parse::<PathPattern>().unwrap().may_mean(&NetPath::read(path));
+        for path in [
+            "/admin/secret",
+            "/admin;x/secret",
+            "/admin;x=1;y/secret",
+            "/admin%3Bx/secret",
+            "/ADMIN%3bx/secret",
+            "/admin%20/secret",
+            "/admin;/secret;x",
+            "/admin/;x",
+            "/;x/admin/secret",
+        ] {
+            assert!(means("/admin/*", path), "{path}");
+        }
+        assert!(means("/admin/secret", "/admin;x/secret;y") && means("/admin*", "/admin;x"));
+        assert!(means("/admin;x/*", "/admin;x/secret") && means("/a;v=1/admin/*", "/a;v=1/admin;x/secret"));
+        for path in ["/public;x/admin/secret", "/administrators;x/secret", "/x;/admin/secret", "/public/x;admin"] {
+            assert!(!means("/admin/*", path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_denial_is_held_against_all_that_is_granted() {
+        let about = |rule: &str, held: &str| {
+            rule.parse::<PathPattern>().unwrap().may_mean_of(&held.parse::<PathPattern>().unwrap())
+        };
+        for (rule, held) in [
+            ("/admin/*", "/*"),
+            ("/*", "/admin/x"),
+            ("/admin/*", "/ADMIN/x"),
+            ("/admin/*", "/admin;x/*"),
+            ("/admin/*", "/adm*"),
+            ("/admin/x", "/admin/*"),
+            ("/admin/x", "/admin/x;y"),
+        ] {
+            assert!(about(rule, held), "{rule} {held}");
+        }
+        for (rule, held) in [("/admin/*", "/v1/*"), ("/admin/*", "/admin"), ("/admin", "/admin/*"), ("/a", "/b")] {
+            assert!(!about(rule, held), "{rule} {held}");
         }
     }
 

@@ -39,7 +39,12 @@ const URL_HOSTS: &[&str] = &[
     "10.1.2.3",
     "[::1]",
     "[fd00:ec2::254]",
+    "[64:ff9b::10.1.2.3]",
+    "[64:ff9b::8.8.8.8]",
 ];
+
+const ADDRESSES: &[&str] =
+    &["127.0.0.1", "10.1.2.3", "8.8.8.8", "::1", "fd00:ec2::254", "64:ff9b::10.1.2.3", "2002:a01:203::1"];
 
 /// Patterns that meet often.
 pub(crate) fn any_net() -> impl Strategy<Value = NetPattern> {
@@ -52,6 +57,8 @@ pub(crate) fn any_net() -> impl Strategy<Value = NetPattern> {
         Just("/"),
         Just("/v1"),
         Just("/v1/*"),
+        Just("/V1/*"),
+        Just("/v1;x/*"),
         Just("/v1*"),
         Just("/v1/a"),
         Just("/%38"),
@@ -81,10 +88,43 @@ fn any_target() -> impl Strategy<Value = NetTarget> {
         Just("/v1/b?q"),
         Just("/v1/../x"),
         Just("/v1/..%2fx"),
-        Just("/V1/a")
+        Just("/V1/a"),
+        Just("/v1;y/a"),
+        Just("/v1/a%3By"),
+        Just("/;y/v1/a")
     ];
     (method, prop_oneof![Just("http"), Just("https")], prop::sample::select(URL_HOSTS), port, path)
         .prop_map(|(method, scheme, host, port, path)| target(method, &format!("{scheme}://{host}{port}{path}")))
+}
+
+fn any_address() -> impl Strategy<Value = IpAddr> {
+    prop::sample::select(ADDRESSES).prop_map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn a_rule_for_addresses_concerns_whoever_may_ask_names() {
+    for (held, rule) in [
+        ("*", "[93.184.0.0/16]"),
+        ("api.example.com:*", "[93.184.0.0/16]"),
+        ("[64:ff9b::/96]:*", "10.0.0.0"),
+        ("localhost:8080", "[127.0.0.0/8]:*"),
+        ("localhost:8080", "*:*"),
+        ("GET api.example.com/v1/*", "api.example.com/V1;x/a"),
+        ("api.example.com", "api.example.com/admin/*"),
+    ] {
+        assert!(net(held).loses_to(&net(rule)), "{held} {rule}");
+    }
+    for (held, rule) in [
+        ("GET *", "POST [93.184.0.0/16]"),
+        ("*:80", "[93.184.0.0/16]"),
+        ("a.example.com", "b.example.com"),
+        ("[10.0.0.0/8]", "*"),
+        ("[10.0.0.0/8]", "[192.168.0.0/16]"),
+        ("GET api.example.com/v1/*", "api.example.com/admin/*"),
+        ("*:*", "localhost:*"),
+    ] {
+        assert!(!net(held).loses_to(&net(rule)), "{held} {rule}");
+    }
 }
 
 #[test]
@@ -205,6 +245,46 @@ fn a_name_never_opens_an_address() {
 }
 
 #[test]
+fn loopback_by_name_is_part_of_no_wildcard() {
+    for wide in ["*:*", "*:8080", "GET *:*", "*"] {
+        assert!(
+            !net(wide).covers(&net("localhost:8080")) && net(wide).meet(&net("localhost:8080")).is_none(),
+            "{wide}"
+        );
+        assert!(!net(wide).permits(&target("GET", "http://localhost:8080/")), "{wide}");
+    }
+    assert!(net("localhost:*").covers(&net("GET localhost:8080")) && net("*:*").covers(&net("a.localhost:8080")));
+    assert!(net("*:*").forbids(&target("GET", "http://localhost:8080/")), "as a prohibition it means this name, too");
+}
+
+/// The laws below by example would need luck to meet the few hosts that matter together: here are all of them.
+#[test]
+fn whoever_is_covered_reaches_no_more_and_what_is_denied_is_reached_by_nobody() {
+    let patterns: Vec<_> = HOSTS.iter().map(|host| net(&format!("{host}:*"))).collect();
+    let targets: Vec<_> = URL_HOSTS.iter().map(|host| target("GET", &format!("http://{host}:8080/"))).collect();
+    for (a, b, t) in patterns.iter().flat_map(|a| {
+        let targets = &targets;
+        patterns.iter().flat_map(move |b| targets.iter().map(move |t| (a, b, t)))
+    }) {
+        if a.covers(b) {
+            assert!(a.permits(t) || !b.permits(t), "{a} covers {b}");
+        }
+        if a.takes_all_of(b) {
+            assert!(a.forbids(t) || !b.permits(t), "{a} denied takes all of {b}");
+        }
+        for to in ADDRESSES.iter().map(|to| to.parse().unwrap()) {
+            if a.covers(b) {
+                assert!(a.permits_address(t, to) || !b.permits_address(t, to), "{a} covers {b} at {to}");
+            }
+            let led_there = matches!(t.host(), NetHost::Name(_)) && a.forbids(&t.at(to));
+            if b.permits(t) && (a.forbids(t) || led_there) {
+                assert!(b.loses_to(a), "{a} denied stops {} of {b}", t.smallest());
+            }
+        }
+    }
+}
+
+#[test]
 fn secrets_go_where_they_are_bound() {
     let pattern: SecretPattern = "TOKEN@*.example.com".parse().unwrap();
     let may = |name: &str, host: &str| pattern.permits(&name.parse().unwrap(), &host.parse().unwrap());
@@ -269,14 +349,43 @@ proptest! {
 
     /// The order on text is the order on what happens: a larger pattern permits more, a meet exactly what both permit.
     #[test]
-    fn order_agrees_with_what_is_permitted(a in any_net(), b in any_net(), t in any_target()) {
+    fn order_agrees_with_what_is_permitted(a in any_net(), b in any_net(), t in any_target(), to in any_address()) {
         if a.covers(&b) && b.permits(&t) { prop_assert!(a.permits(&t)); }
+        // Also where the name leads to what is not public.
+        if a.covers(&b) && b.permits_address(&t, to) { prop_assert!(a.permits_address(&t, to)); }
         let both = a.permits(&t) && b.permits(&t);
         prop_assert_eq!(both, a.meet(&b).is_some_and(|m| m.permits(&t)));
         if a.permits(&t) { prop_assert!(a.forbids(&t)); }
         prop_assert!(t.smallest().permits(&t));
         // The smallest pattern is a part of every pattern that permits the request: nothing smaller would do.
         prop_assert_eq!(a.permits(&t), a.covers(&t.smallest()));
+    }
+
+    /// What a rule for an IPv4 network stops, it stops through NAT64 as well; a grant for it permits there nothing more.
+    #[test]
+    fn rules_reach_through_nat64_and_grants_do_not(
+        base in any::<u32>(), prefix in 0u8..=32, inner in any::<u32>(), near in any::<bool>()
+    ) {
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        let (base, inner) = (base & mask, if near { (base & mask) | (inner & !mask) } else { inner });
+        let pattern = net(&format!("[{}/{prefix}]:*", core::net::Ipv4Addr::from(base)));
+        let inner = core::net::Ipv4Addr::from(inner);
+        let direct = target("GET", &format!("https://{inner}/"));
+        let through = target("GET", &format!("https://[64:ff9b::{inner}]/"));
+        prop_assert_eq!(pattern.forbids(&through), pattern.forbids(&direct));
+        prop_assert!(!pattern.permits(&through));
+    }
+
+    /// No rule is left out that would stop something which is permitted.
+    #[test]
+    fn what_loses_to_no_rule_is_stopped_by_none(held in any_net(), rule in any_net(), t in any_target(), to in any_address()) {
+        if !held.loses_to(&rule) {
+            prop_assert!(!held.permits(&t) || !rule.forbids(&t));
+            // An address leads nowhere but to itself.
+            let leads = matches!(t.host(), NetHost::Name(_));
+            prop_assert!(!leads || !held.permits(&t) || !rule.forbids(&t.at(to)));
+        }
+        if rule.takes_all_of(&held) { prop_assert!(!held.permits(&t) || rule.forbids(&t)); }
     }
 
     #[test]

@@ -81,6 +81,67 @@ fn deny_beats_ask_beats_allow() {
     assert!(matches!(judge(&policy(&["read:/etc"], &["tool:git.*"]), "files.read", &held), Verdict::Allow(_)));
 }
 
+fn fetcher() -> Plugin {
+    plugin(
+        "name = 'files'\nversion = '1.0.0'\nkind = 'tools'\ndescription = 'd'\n\
+         [[needs]]\ncapability = 'net:*:*'\nreason = 'r'\noptional = true\n\
+         [[needs]]\ncapability = 'net:localhost:*'\nreason = 'r'\noptional = true\n\
+         [[needs]]\ncapability = 'net:127.0.0.1:*'\nreason = 'r'\noptional = true\n",
+    )
+}
+
+#[test]
+fn a_rule_on_addresses_counts_for_whoever_may_ask_names() {
+    let (tool, plugin) = ("files.fetch".parse().unwrap(), fetcher());
+    let judged = |held: &[&str], deny: &[&str], ask: &[&str]| {
+        let grant = grant(&[held, &["tool:*"]].concat());
+        Policy::of_run(caps(deny), caps(ask)).judge(Case { tool: &tool, grant: &grant, plugin: &plugin, extra: &[] })
+    };
+    for (held, rule) in [
+        (&["net:localhost:8080"][..], "net:[127.0.0.0/8]:*"),
+        (&["net:*:*", "net:127.0.0.1:*"], "net:[10.0.0.0/8]:*"),
+        (&["net:*"], "net:[93.184.0.0/16]:*"),
+        (&["net:a.example:80"], "net:GET 93.184.216.34:80/x"),
+    ] {
+        let Verdict::Allow(scope) = judged(held, &[rule], &[]) else { panic!("{rule}") };
+        assert_eq!((scope.grant(), scope.holes()), (&grant(held), &caps(&[rule])[..]), "{held:?}");
+        let asked = judged(held, &[], &[rule]);
+        assert!(matches!(&asked, Verdict::Ask(question, _) if question.rule == caps(&[rule])[0]), "{asked:?}");
+    }
+    let Verdict::Allow(scope) = judged(&["net:a.example:80"], &["net:[10.0.0.0/8]"], &["net:10.0.0.1/x"]) else {
+        panic!("neither says anything of port 80")
+    };
+    assert_eq!(scope.holes(), []);
+}
+
+#[test]
+fn all_names_are_granted_without_localhost_and_denied_with_it() {
+    let (tool, plugin) = ("files.fetch".parse().unwrap(), fetcher());
+    let parent = grant(&["net:*:*", "tool:*"]);
+    let denial = parent.attenuate(&caps(&["net:localhost:8080", "tool:*"])).unwrap_err();
+    assert_eq!(denial.needed, "net:localhost:8080");
+    assert!(parent.attenuate(&caps(&["net:a.example:8080"])).is_ok());
+    let held = grant(&["net:localhost:8080", "tool:*"]);
+    let case = Case { tool: &tool, grant: &held, plugin: &plugin, extra: &[] };
+    let Verdict::Allow(scope) = Policy::default().judge(case) else { panic!() };
+    assert_eq!(scope.to_string(), "net:localhost:8080");
+    let Verdict::Allow(scope) = Policy::of_run(caps(&["net:*:*"]), vec![]).judge(case) else { panic!() };
+    assert_eq!(scope.grant(), &Grant::none());
+}
+
+#[test]
+fn starting_an_agent_is_refused_where_a_rule_would_ask() {
+    let held = grant(&["tool:*", "spawn:5"]);
+    for rule in ["spawn:1", "spawn:5", "spawn:100"] {
+        let policy = Policy::of_layers([layer(LayerKind::Administrator, None, &["write:.", rule], &[])]);
+        let denial = policy.refuses_spawn(&held).unwrap();
+        assert_eq!(denial.rule.as_deref(), Some(&*format!("ask {rule} (policy.toml:2)")));
+        assert_eq!((denial.needed.as_str(), denial.held.as_str()), ("spawn:1", "tool:*, spawn:5"));
+    }
+    assert!(Policy::of_run(caps(&["spawn:1"]), vec![]).refuses_spawn(&held).is_some());
+    assert_eq!(Policy::of_run(vec![], caps(&["tool:*"])).refuses_spawn(&held), None);
+}
+
 #[test]
 fn a_denied_part_is_a_hole_and_all_of_a_need_is_a_denial() {
     let held = ["read:.", "write:out", "tool:*"];

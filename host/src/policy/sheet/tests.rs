@@ -111,6 +111,19 @@ fn numbers_have_bounds() {
 }
 
 #[test]
+fn a_question_that_nobody_can_be_asked_is_no_rule() {
+    refused(
+        "ask = [\n  'write:.',\n  'spawn:1',\n  'spawn:500',\n]\n",
+        &[
+            "p.toml:3:3: spawn:1 cannot be asked about; deny it, or lower agents-max in [quota.run]",
+            "p.toml:4:3: spawn:500 cannot be asked about",
+        ],
+    );
+    let sheet = read("allow = ['tool:*', 'spawn:9']\ndeny = ['spawn:1']\nask = ['tool:*']\n").unwrap();
+    assert_eq!((sheet.layer.ask.len(), sheet.layer.deny.len()), (1, 1));
+}
+
+#[test]
 fn the_many_faults_of_one_file_are_cut_short() {
     let text: String = (0..500).map(|n| format!("unknown{n} = 1\n")).collect();
     let faults = read(&text).map(|s| s.layer).unwrap_err();
