@@ -4,7 +4,7 @@ use crate::feed::{Feed, Feeds, Followers};
 use crate::queue::{Entry, Queue};
 use crate::reader::Reader;
 use crate::store::{self, FaultKind, LedgerError};
-use crate::writer::{self, Writer};
+use crate::writer::{self, BLOB_BYTES_MAX, Writer};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,11 +23,13 @@ use vespiary_kernel::ports::{BoxFuture, Log, LogError};
 ///   what was not flushed. Either way what is left is a whole prefix of each chain.
 /// - `flushed` resolves only after an fsync that covers everything appended before the call. Whoever changes the world waits
 ///   for it first.
-/// - After the first fault nothing more is written, and every `append` and `flushed` returns that fault.
+/// - After the first fault nothing more is written, and every `append` and `flushed` returns that fault. An event too large for any
+///   ledger is no fault of it: `append` refuses that one, and goes on with the others.
 pub struct Ledger {
     queue: Arc<Queue>,
     feeds: Arc<Feeds>,
     path: PathBuf,
+    part_bytes_max: usize,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -41,13 +43,21 @@ impl fmt::Debug for Ledger {
 pub(crate) struct Limits {
     pub(crate) busy_max: Duration,
     pub(crate) pages_max: Option<u32>,
+    /// The longest value, artifact or text.
+    pub(crate) part_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { busy_max: store::BUSY_MAX, pages_max: None, part_bytes_max: BLOB_BYTES_MAX }
+    }
 }
 
 impl Ledger {
     /// Open the ledger at `path` and create it (0600, in a directory of 0700) where there is none. Fails with a remedy when the
     /// file is held by another process for 5 s, damaged, something else, of a newer schema, or cannot be written.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Self::open_within(path, &Limits { busy_max: store::BUSY_MAX, pages_max: None })
+        Self::open_within(path, &Limits::default())
     }
 
     pub(crate) fn open_within(path: &Path, limits: &Limits) -> Result<Self, LedgerError> {
@@ -65,7 +75,8 @@ impl Ledger {
             let what = format!("cannot start the ledger's thread: {e}");
             LedgerError::new(FaultKind::Other, what, "raise the limit on processes (ulimit -u)")
         })?;
-        Ok(Self { queue, feeds, path: path.to_owned(), writer: Mutex::new(Some(thread)) })
+        let part_bytes_max = limits.part_bytes_max;
+        Ok(Self { queue, feeds, path: path.to_owned(), part_bytes_max, writer: Mutex::new(Some(thread)) })
     }
 
     /// Where it is.
@@ -111,7 +122,16 @@ impl Log for Ledger {
     fn append(&self, run: &RunId, event: Event) -> Result<(), LogError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-        self.queue.push(Entry { run: run.clone(), time_us, event })
+        let entry = Entry { run: run.clone(), time_us, event };
+        // Said here, to whoever asks: within the writer's group it would take what others recorded with it.
+        let (bytes, most) = (entry.longest(), self.part_bytes_max);
+        if bytes > most {
+            return Err(LogError {
+                what: format!("{bytes} bytes are too many for one value of a ledger; {most} fit"),
+                remedy: "split it, or leave less at once".into(),
+            });
+        }
+        self.queue.push(entry)
     }
 
     fn flushed(&self) -> BoxFuture<'_, Result<(), LogError>> {

@@ -6,6 +6,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `chain` | the canonical bytes that are hashed |
+//! | `succession` | which run stands before which |
 //! | `store` | opening a file: owner-only, the right schema, errors with remedies |
 //! | `queue` | what callers hand to the writer, and who waits for it |
 //! | `writer` | the thread that turns a group of events into one transaction |
@@ -26,6 +27,7 @@ mod queue;
 pub mod reader;
 pub mod recall;
 pub mod store;
+mod succession;
 pub mod verify;
 mod writer;
 

@@ -33,6 +33,16 @@ pub(crate) struct Entry {
 impl Entry {
     /// Roughly what it occupies in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.parts().sum::<usize>()
+    }
+
+    /// The longest of what may be long in it, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.parts().max().unwrap_or_default()
+    }
+
+    /// What may be long in it: its values, artifacts and texts, in bytes each.
+    fn parts(&self) -> impl Iterator<Item = usize> {
         let (payloads, artifacts) = self.event.contents();
         let values = payloads.into_iter().map(|payload| match payload {
             Payload::Value(json) => json.as_str().len(),
@@ -41,12 +51,12 @@ impl Entry {
         let files = artifacts.iter().filter_map(|artifact| artifact.content.as_ref()).map(|content| content.len());
         let words = match &self.event {
             Event::RunStarted { args, .. } => args.as_str().len(),
+            Event::RunPrepared { settings, .. } => settings.as_str().len(),
             Event::Log { text } => text.len(),
             Event::ClaimJudged { claim, .. } => claim.len(),
             _ => 0,
         };
-        let heap = values.sum::<usize>() + files.sum::<usize>() + words;
-        size_of::<Self>() + heap
+        values.chain(files).chain([words])
     }
 }
 

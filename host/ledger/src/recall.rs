@@ -25,6 +25,7 @@ use vespiary_kernel::change::{ChangeSet, Node};
 use vespiary_kernel::event::{Payload, RunStatus};
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{CallId, Digest, RunId, ToolName};
+use vespiary_kernel::json::Json;
 use vespiary_kernel::observed::ReadSet;
 use vespiary_kernel::path::{Reach, ScopePath};
 use vespiary_kernel::ports::Recall;
@@ -260,7 +261,11 @@ impl Recollection {
                 origin: ended.reused.clone().unwrap_or_else(here),
                 within: nested.within,
                 tool: asked.tool,
-                arguments: text(&asked.arguments)?,
+                arguments: match &asked.arguments {
+                    // Refused before anything was decided, and kept by its digest only: nobody judges it again.
+                    Payload::Digest { .. } if ended.component.is_none() => Json::null(),
+                    kept => text(kept)?,
+                },
                 component: ended.component,
                 scope: ended.scope,
                 except: ended.except,

@@ -1,9 +1,11 @@
-//! The proof that a run's record is what was written: every link recomputed, every blob hashed, the index compared. It shows
-//! any change by somebody who does not also recompute everything after it; against that, keep a run's head elsewhere.
+//! The proof that a run's record is what was written: every link recomputed, every blob hashed, the index compared; of a whole ledger,
+//! also that each run stands behind the one behind which it was begun. It shows any change by somebody who does not also recompute
+//! everything after it, later runs included; against that, keep a run's head elsewhere.
 
-use crate::chain::Chain;
+use crate::chain::{self, Chain};
 use crate::reader::{KEY_MASK, Reader, RunSummary, Tally};
 use crate::store::LedgerError;
+use crate::succession::Succession;
 use crate::writer::SEQ_BITS;
 use rusqlite::OptionalExtension as _;
 use rusqlite::types::ValueRef;
@@ -75,8 +77,9 @@ impl Reader {
         self.walk(id, &mut HashSet::new())
     }
 
-    /// Verify every run, and that there is nothing beside them: no event without its run, no blob that no event names, no gap in
-    /// the numbers of rows. Tells `each` of a run, newest last; gives what is wrong with the whole.
+    /// Verify every run, that each stands where it was begun, and that there is nothing beside them: no event without its run, no
+    /// blob that no event names, no gap in the numbers of rows. Tells `each` of a run, newest last; gives what is wrong with the
+    /// whole.
     pub fn verify_all(&self, mut each: impl FnMut(&str, Verdict)) -> Result<Vec<Break>, LedgerError> {
         let snapshot = self.connection.unchecked_transaction().map_err(|e| self.fault(e))?;
         let whole = |what: String| Break { what, ..Break::default() };
@@ -90,15 +93,21 @@ impl Reader {
         let ids = {
             let mut statement = self
                 .connection
-                .prepare("SELECT CAST(id AS BLOB) FROM runs ORDER BY number")
+                .prepare("SELECT CAST(id AS BLOB), number FROM runs ORDER BY number")
                 .map_err(|e| self.fault(e))?;
-            let ids = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).map_err(|e| self.fault(e))?;
+            let ids = statement
+                .query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))
+                .map_err(|e| self.fault(e))?;
             ids.collect::<Result<Vec<_>, _>>().map_err(|e| self.fault(e))?
         };
-        for id in ids {
+        let mut succession = Succession::default();
+        for (id, number) in ids {
             let text = String::from_utf8_lossy(&id).into_owned();
             let verdict = match text.parse() {
-                Ok(id) => self.walk(&id, &mut named)?,
+                Ok(id) => {
+                    wrong.extend(self.misplaced(&id, number, &mut succession)?);
+                    self.walk(&id, &mut named)?
+                }
                 Err(error) => Verdict::Broken(whole(format!("{INDEX}: {error}"))),
             };
             all_hold &= matches!(verdict, Verdict::Intact(_));
@@ -134,6 +143,22 @@ impl Reader {
         }
         drop(snapshot);
         Ok(wrong)
+    }
+
+    /// What is wrong with the place of the run of that number among the others. Whether its start is as it was written, its own
+    /// events tell.
+    fn misplaced(&self, id: &RunId, number: i64, among: &mut Succession) -> Result<Option<Break>, LedgerError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT body, hash FROM events WHERE key = ?1")
+            .map_err(|e| self.fault(e))?;
+        let mut rows = statement.query([number << SEQ_BITS | 1]).map_err(|e| self.fault(e))?;
+        let Some(row) = rows.next().map_err(|e| self.fault(e))? else {
+            return Ok(among.next(id, b"", chain::genesis(id)));
+        };
+        let hash = <[u8; 32]>::try_from(bytes(row.get_ref(1).map_err(|e| self.fault(e))?));
+        let first = hash.map_or_else(|_| chain::genesis(id), Digest::from_bytes);
+        Ok(among.next(id, bytes(row.get_ref(0).map_err(|e| self.fault(e))?), first))
     }
 
     /// A blob that nothing names; what is wrong with those that are named, their events tell.

@@ -5,6 +5,7 @@ use crate::feed::Followers;
 use crate::queue::{Entry, Queue};
 use crate::reader::{Recorded, Tally};
 use crate::store::{FaultKind, LedgerError};
+use crate::succession::{self, Before};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use vespiary_kernel::call::Artifact;
 use vespiary_kernel::event::{Event, Payload, RunStatus};
 use vespiary_kernel::ids::{Digest, RunId};
 use vespiary_kernel::ports::LogError;
+use vespiary_kernel::quota::STORED_BYTES_MAX;
 
 /// A value longer than this many bytes becomes a blob: reading a run's events stays cheap, and equal values are kept once.
 const INLINE_BYTES_MAX: usize = 4 << 10;
@@ -19,8 +21,11 @@ const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Bits of an event's key that count within its run.
 pub(crate) const SEQ_BITS: u32 = 32;
 
-/// The most bytes of one artifact that can be stored; SQLite's own limit for a row lies just above.
-pub(crate) const BLOB_BYTES_MAX: usize = 900 << 20;
+/// The most bytes of one value or artifact that can be stored. SQLite's own limit for a row, 1,000,000,000 bytes, must lie above, with
+/// room for what else is in the row. No call can leave more, since the kernel bounds its artifacts by the same number.
+pub(crate) const BLOB_BYTES_MAX: usize = STORED_BYTES_MAX as usize;
+
+const _: () = assert!(STORED_BYTES_MAX < 990_000_000 && usize::BITS >= 32);
 
 /// Where one run's chain stands, and what its index row must learn of the group at hand.
 struct Head {
@@ -158,8 +163,9 @@ impl Writer {
         Ok(())
     }
 
-    /// The head of a run this thread has not met: from the file, or a new one when the event begins a run.
-    fn head_of(&self, run: &RunId, event: &Event, time_us: i64) -> Result<Head, LedgerError> {
+    /// The head of a run this thread has not met: from the file, or a new one when the event begins a run. Then its text, which is
+    /// in `body`, learns which run stands before it.
+    fn head_of(&mut self, run: &RunId, event: &Event, time_us: i64) -> Result<Head, LedgerError> {
         let known: Option<(i64, i64, [u8; 32])> = self
             .connection
             .prepare_cached("SELECT number, events, head FROM runs WHERE id = ?1")
@@ -173,6 +179,9 @@ impl Writer {
                 Ok(head(number, events, Digest::from_bytes(hash)))
             }
             (None, Event::RunStarted { title, .. }) => {
+                // Within the transaction, so that no other process can begin one in between.
+                let before = self.latest()?;
+                succession::tell(&mut self.body, before.as_ref()).map_err(|e| refused(run, e.to_string()))?;
                 let genesis = chain::genesis(run);
                 let insert = "INSERT INTO runs (id, title, status, started_ms, head) VALUES (?1, ?2, ?3, ?4, ?5)";
                 let status = RunStatus::Running.as_str();
@@ -186,6 +195,24 @@ impl Writer {
             }
             (None, _) => Err(refused(run, "its first event is not its start".into())),
         }
+    }
+
+    /// The run that was begun last.
+    fn latest(&self) -> Result<Option<Before>, LedgerError> {
+        let sql = "SELECT id, hash FROM runs LEFT JOIN events ON key = (number << 32) | 1 ORDER BY number DESC LIMIT 1";
+        let latest: Option<(String, Option<[u8; 32]>)> = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+            .map_err(|e| self.fault(e))?;
+        let Some((id, first)) = latest else { return Ok(None) };
+        let run: RunId = id.parse().map_err(|error| {
+            let what = format!("the latest run of the ledger {} is named {id:?}: {error}", self.path.display());
+            LedgerError::new(FaultKind::Corrupt, what, "`vespiary audit verify` tells what was changed")
+        })?;
+        // One without events was changed behind our back; verifying tells, and what is named here is what was there.
+        let first = first.map_or_else(|| chain::genesis(&run), Digest::from_bytes);
+        Ok(Some(Before { run, first }))
     }
 
     /// Tell each run's index row what the group brought.
@@ -248,13 +275,6 @@ impl Writer {
     }
 
     fn store(&self, digest: &Digest, content: &[u8]) -> Result<(), LedgerError> {
-        if content.len() > BLOB_BYTES_MAX {
-            return Err(LedgerError::new(
-                FaultKind::Refused,
-                format!("{} bytes are too many for one value of a ledger; {BLOB_BYTES_MAX} fit", content.len()),
-                "lower the plugin's artifact quota, so that its result is split or refused",
-            ));
-        }
         let insert = "INSERT INTO blobs (digest, content) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
         self.connection
             .prepare_cached(insert)

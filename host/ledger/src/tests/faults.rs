@@ -125,7 +125,7 @@ fn a_ledger_that_can_only_be_read_is_refused_before_a_run_begins() {
 fn a_file_that_another_process_holds_ends_the_wait_and_then_everything_is_refused() {
     let (_dir, path) = place();
     let busy_max = Duration::from_millis(200);
-    let ledger = Ledger::open_within(&path, &Limits { busy_max, pages_max: None }).unwrap();
+    let ledger = Ledger::open_within(&path, &Limits { busy_max, ..Limits::default() }).unwrap();
     example(&ledger, "r1");
     flush(&ledger).unwrap();
     let other = Connection::open(&path).unwrap();
@@ -143,9 +143,36 @@ fn a_file_that_another_process_holds_ends_the_wait_and_then_everything_is_refuse
 }
 
 #[test]
+fn what_no_ledger_holds_is_refused_by_itself_and_everybody_goes_on() {
+    let (_dir, path) = place();
+    let ledger = Ledger::open_within(&path, &Limits { part_bytes_max: 20_000, ..Limits::default() }).unwrap();
+    example(&ledger, "r1");
+    ledger.append(&id("r2"), started("t")).unwrap();
+    let much = "x".repeat(20_001);
+    let value = Json::of(&much).unwrap();
+    let Event::RunStarted { version, title, script, root, grant, .. } = started("t") else { panic!() };
+    for event in [
+        call_ended(1, Ok(Json::null()), vec![artifact(b"small"), artifact(much.as_bytes())]),
+        call_ended(1, Ok(value.clone()), vec![]),
+        intended(1, value.clone()),
+        Event::RunStarted { version, title, script, args: value, root, grant },
+    ] {
+        let error = ledger.append(&id("r2"), event).unwrap_err();
+        assert!(error.what.contains("too many") && error.what.contains("20000 fit"), "{error}");
+    }
+    ledger.append(&id("r2"), call_ended(1, Ok(Json::null()), vec![artifact(&much.as_bytes()[1..])])).unwrap();
+    ledger.append(&id("r2"), ended(RunStatus::Failed)).unwrap();
+    ledger.close().unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let wrong = reader.verify_all(|run, verdict| assert!(matches!(verdict, Verdict::Intact(_)), "{run} {verdict:?}"));
+    assert_eq!(wrong.unwrap(), []);
+    assert_eq!((reader.run(&id("r1")).unwrap().events, reader.run(&id("r2")).unwrap().events), (9, 3));
+}
+
+#[test]
 fn a_full_disk_stops_everything_and_leaves_whole_groups() {
     let (_dir, path) = place();
-    let ledger = Ledger::open_within(&path, &Limits { busy_max: BUSY_MAX, pages_max: Some(60) }).unwrap();
+    let ledger = Ledger::open_within(&path, &Limits { pages_max: Some(60), ..Limits::default() }).unwrap();
     example(&ledger, "r1");
     flush(&ledger).unwrap();
     ledger.append(&id("r2"), started("t")).unwrap();

@@ -3,6 +3,7 @@
 mod bundle;
 mod faults;
 mod feed;
+mod order;
 mod recall;
 mod record;
 mod tamper;

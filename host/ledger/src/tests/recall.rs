@@ -5,6 +5,7 @@ use crate::reader::Reader;
 use crate::recall::Recollection;
 use std::sync::Arc;
 use vespiary_kernel::ports::Recall as _;
+use vespiary_kernel::quota::LimitHit;
 use vespiary_kernel::reuse::{Doubt, Origin, Past};
 
 fn agent(agent: u32, isolated: bool) -> Event {
@@ -204,4 +205,26 @@ fn what_an_answer_rests_on_comes_back_from_the_calls_themselves_and_from_the_lis
         assert_eq!(second.origin, first.origin);
         assert_eq!(Json::of(&second.nested).unwrap(), Json::of(&first.nested).unwrap());
     }
+}
+
+#[test]
+fn an_answer_stands_though_of_a_call_it_was_refused_only_the_digest_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let run: RunId = "r".parse().unwrap();
+    let mut refused = asked(2, 1);
+    if let Event::CallIntended { arguments, .. } = &mut refused {
+        *arguments = Payload::Digest { digest: Digest::of(b"long"), bytes: 7 << 20 };
+    }
+    let hit = LimitHit { quota: "agent-argument-bytes".into(), limit: 1, used: 7 << 20 };
+    let below = call_ended(2, Err(Failure::Limit(hit)), Vec::new());
+    for event in [started("w"), agent(1, false), asked(1, 1), refused, below, answered(1, "done"), over(1, None)] {
+        ledger.append(&run, event).unwrap();
+    }
+    ledger.close().unwrap();
+    let reader = ledger.reader().unwrap();
+    let all = Recollection::read(reader, "w", std::slice::from_ref(&run), &[], Doubt::Ask).unwrap();
+    let past = all.past(&key(), 0).unwrap();
+    assert_eq!(past.value.read::<String>().unwrap(), "done");
+    assert_eq!((past.nested.len(), past.nested[0].component), (1, None));
 }
