@@ -331,6 +331,17 @@ fn name_to_private() {
     });
 }
 
+/// A network that a rule denies is denied through NAT64 as well.
+#[test]
+fn denied_network_through_nat64() {
+    stage::play(async {
+        let attack = Attack::named("nat64.example.com", &["64:ff9b::93.184.216.34"], |_| ok("loot"));
+        let attack = Attack { rig: attack.rig.denying(&["net:[93.184.0.0/16]:*"]), ..attack };
+        let failure = attack.run("name_to_private", &any_name()).await;
+        assert_eq!(denied(&failure).rule.as_deref(), Some("deny net:[93.184.0.0/16]:*"), "{failure}");
+    });
+}
+
 #[test]
 fn rebinding() {
     stage::play(async {
@@ -498,6 +509,25 @@ fn secret_echoed() {
         assert!(attack.server.asked().contains(&format!("authorization: Bearer {VALUE}\r\n")), "the server got it");
         let hidden =
             "Bearer [secret:TOKEN] | {\"raw\":\"Bearer [secret:TOKEN]\",\"hex\":\"42656172657220[secret:TOKEN]\"}";
+        assert_eq!(failed(&failure), hidden);
+    });
+}
+
+/// The same, each byte written as it is or escaped, as the writers of URLs, JSON and HTML see fit.
+#[test]
+fn secret_echoed_in_escapes() {
+    stage::play(async {
+        let echo = |request: &str| {
+            let sent = request.split("authorization: ").nth(1).unwrap_or("").lines().next().unwrap_or("").to_owned();
+            let url = sent.replace(' ', "%20").replace('+', "%2B");
+            let json = sent.replace('/', "\\/").replace('+', "\\u002B");
+            let html = sent.replace('+', "&#43;").replace('/', "&#x2F;");
+            let body = format!("{url} {json} {html}");
+            let head = format!("x-echo: {url}\r\nconnection: close\r\ncontent-length: {}", body.len());
+            Answer::Bytes(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").into_bytes())
+        };
+        let (_attack, failure) = with_secret("secret_echoed", "api.example.com", echo).await;
+        let hidden = "Bearer%20[secret:TOKEN] | Bearer%20[secret:TOKEN] Bearer [secret:TOKEN] Bearer [secret:TOKEN]";
         assert_eq!(failed(&failure), hidden);
     });
 }

@@ -34,6 +34,9 @@ impl Source {
         let tls = Connections::new(&[]).map_err(|error| error.to_string())?.tls();
         let client =
             Client::builder().redirect(redirect::Policy::none()).timeout(TIME_MAX).tls_backend_preconfigured(tls);
+        // The proxy that this process is configured with may be the only way to a place elsewhere, and cannot read TLS. What is
+        // on this machine it cannot reach, and over http it could answer in its stead.
+        let client = if local { client.no_proxy() } else { client };
         Ok(Self { url, client: client.build().map_err(|error| error.to_string())? })
     }
 
@@ -60,5 +63,57 @@ impl Source {
     /// Where it is.
     pub fn url(&self) -> &str {
         self.url.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "answers as a server and as a proxy, and starts itself under a proxy"
+    )]
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::process::Command;
+
+    /// Where the second process fetches from.
+    const PLACE: &str = "VESPIARY_TEST_FETCH_FROM";
+
+    /// Answers one request with `body`. Gives its port.
+    fn answer(body: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            }
+        });
+        port
+    }
+
+    /// Environments belong to processes, so this test starts itself once more, under a proxy.
+    #[tokio::test]
+    async fn what_is_on_this_machine_is_asked_without_a_proxy() {
+        let Ok(place) = std::env::var(PLACE) else {
+            let (place, proxy) = (answer("the keys"), format!("http://127.0.0.1:{}", answer("forged keys")));
+            let name = "fetch::tests::what_is_on_this_machine_is_asked_without_a_proxy";
+            let again = Command::new(std::env::current_exe().unwrap())
+                .args([name, "--exact"])
+                .env(PLACE, place.to_string())
+                .env_remove("NO_PROXY")
+                .env_remove("no_proxy")
+                .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|variable| (variable, &proxy)))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&again.stdout);
+            assert!(again.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        };
+        for host in ["127.0.0.1", "localhost"] {
+            let source = Source::new(&format!("http://{host}:{place}/keys")).unwrap();
+            assert_eq!(source.fetch(100).await.as_deref(), Ok(b"the keys".as_slice()), "{host}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub use secrets::{BadSecret, SecretSource, SecretSpec, Secrets};
 
 use crate::connections::Connections;
 use crate::rates::Rates;
+use crate::resolve::Lookups;
 use std::fmt;
 use std::sync::Arc;
 use vespiary_kernel::http::{Egress, EgressError, HttpRequest, HttpResponse, NetPass};
@@ -85,7 +86,7 @@ pub enum EgressRefused {
 
 /// Sends requests. One for a process: it holds the connections, the rates and the secrets.
 pub struct HttpEgress {
-    resolver: Arc<dyn Resolver>,
+    lookups: Lookups,
     secrets: Arc<Secrets>,
     connections: Connections,
     rates: Rates,
@@ -95,7 +96,7 @@ impl HttpEgress {
     /// Set up trust, and nothing more: connections are made when they are needed.
     pub fn new(config: EgressConfig) -> Result<Self, EgressRefused> {
         Ok(Self {
-            resolver: config.resolver,
+            lookups: Lookups::new(config.resolver),
             secrets: config.secrets,
             connections: Connections::new(&config.extra_roots)?,
             rates: Rates::new(config.concurrent_max, config.requests_per_second_per_host_max),

@@ -6,6 +6,7 @@ use crate::body::{Incoming, Outgoing, Progress};
 use crate::headers;
 use crate::placeholder;
 use crate::resolve::ADDRESSES_MAX;
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use std::error::Error;
 use std::io;
@@ -115,7 +116,7 @@ impl HttpEgress {
             NetHost::Address(address) => vec![*address],
             NetHost::Name(name) => {
                 let failed = |why: String| EgressError::Dns { host: name.to_string(), why };
-                let found = self.resolver.resolve(name).await.map_err(failed)?;
+                let found = self.lookups.resolve(pass.run(), name).await.map_err(failed)?;
                 if found.is_empty() {
                     return Err(failed("it has no address".into()));
                 }
@@ -154,6 +155,10 @@ impl HttpEgress {
         let encoded = response.headers().get("content-encoding").is_some_and(|e| e.as_bytes() != b"identity");
         if with_secret && encoded {
             let why = "it compressed a response although a secret was sent and `identity` asked for";
+            return Err(EgressError::Protocol(why.into()));
+        }
+        if with_secret && response.status() == StatusCode::PARTIAL_CONTENT {
+            let why = "it sent a part of its answer although a secret was sent and all of it was asked for";
             return Err(EgressError::Protocol(why.into()));
         }
         // What came is counted, also what the guest is not shown.

@@ -50,9 +50,12 @@ async fn a_placeholder_becomes_the_value_on_the_wire_only() {
     let request = get(&server.url("api.example.com", "/"))
         .with("authorization", "Bearer {{secret:TOKEN}}")
         .with("x-api-key", "{{secret:KEY}}")
-        .with("accept-encoding", "gzip");
+        .with("accept-encoding", "gzip")
+        .with("range", "bytes=0-9")
+        .with("if-range", "\"tag\"");
     rig.send(&pass!(rig, server), request).await.unwrap();
     let asked = server.asked(0);
+    assert!(!asked.contains("range"), "{asked}");
     assert!(asked.contains(&format!("authorization: Bearer {VALUE}\r\n")), "{asked}");
     assert!(asked.contains(&format!("x-api-key: {VALUE}\r\n")), "{asked}");
     assert!(asked.contains("accept-encoding: identity\r\n") && !asked.contains("gzip"), "{asked}");
@@ -138,6 +141,40 @@ async fn a_compressed_echo_is_refused() {
     let request = get(&server.url("api.example.com", "/")).with("authorization", "{{secret:TOKEN}}");
     assert!(matches!(rig.send(&pass, request).await.unwrap_err(), EgressError::Protocol(_)));
     rig.send(&pass, get(&server.url("api.example.com", "/"))).await.expect("without a secret nothing is wrong with it");
+}
+
+#[tokio::test]
+async fn a_sliced_echo_is_refused() {
+    let slice = &VALUE[..10];
+    let answer =
+        format!("HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-9/22\r\ncontent-length: 10\r\n\r\n{slice}");
+    let server = Server::start(vec![answer.into_bytes()]).await;
+    let (rig, _temp) = rig();
+    let pass = pass!(rig, server);
+    let sliced = |request: HttpRequest| request.with("range", "bytes=0-9");
+    let request = get(&server.url("api.example.com", "/")).with("authorization", "{{secret:TOKEN}}");
+    let error = rig.send(&pass, sliced(request)).await.unwrap_err();
+    assert!(matches!(&error, EgressError::Protocol(why) if why.contains("a part of its answer")), "{error}");
+    let plain = rig.send(&pass, sliced(get(&server.url("api.example.com", "/")))).await.expect("no secret was sent");
+    assert!(plain.status == 206 && server.asked(1).contains("range: bytes=0-9\r\n"), "{}", server.asked(1));
+}
+
+#[tokio::test]
+async fn an_echo_escaped_byte_by_byte_is_scrubbed() {
+    let echoes = [
+        "tok_4f9a8c7e/%2Bsecret%3D%3D",
+        "tok_4f9a8c7e%2F+secret==",
+        "tok_4f9a8c7e/\\u002Bsecret\\u003d=",
+        "tok_4f9a8c7e&#x2F;&#43;secret&#x3D;&equals;",
+    ];
+    let body = echoes.join(" | ");
+    let answer = format!("HTTP/1.1 200 OK\r\nx-echo: {}\r\ncontent-length: {}\r\n\r\n{body}", echoes[0], body.len());
+    let server = Server::drip(vec![answer.into_bytes()], 5, Duration::from_millis(1)).await;
+    let (rig, _temp) = rig();
+    let request = get(&server.url("api.example.com", "/")).with("authorization", "{{secret:TOKEN}}");
+    let answer = rig.send(&pass!(rig, server), request).await.unwrap();
+    assert_eq!(answer.header("x-echo").unwrap(), "[secret:TOKEN]");
+    assert_eq!(answer.text(), ["[secret:TOKEN]"; 4].join(" | "));
 }
 
 #[tokio::test]
