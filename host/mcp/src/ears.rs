@@ -182,7 +182,7 @@ impl Ears {
             ServerNotification::ProgressNotification(said) => {
                 if let Some(call) = self.calls().get(&said.params.progress_token).map(|call| &call.heard) {
                     let message = said.params.message.as_deref().unwrap_or_default();
-                    let _ = call.try_send(Heard { progress: true, lines: lines(Level::Info, message).collect() });
+                    let _ = call.try_send(Heard { progress: true, lines: lines(Level::Info, message) });
                 }
             }
             ServerNotification::LoggingMessageNotification(said) => {
@@ -193,7 +193,7 @@ impl Ears {
                         serde_json::Value::String(text) => text.clone(),
                         other => neutral(&other.to_string(), 1 << 10),
                     };
-                    let lines = lines(level(said.params.level), &text).collect();
+                    let lines = lines(level(said.params.level), &text);
                     let _ = call.try_send(Heard { progress: false, lines });
                 }
             }
