@@ -21,8 +21,17 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Lines that wait to be drawn; more are counted and dropped: all of them are in the ledger.
 const LINES_MAX: usize = 1_000;
 
-/// How many calls there have been so far.
-pub type Calls = Arc<dyn Fn() -> u64 + Send + Sync>;
+/// What there has been so far.
+pub type Totals = Arc<dyn Fn() -> Total + Send + Sync>;
+
+/// What nobody tells the display one by one.
+#[derive(Debug, Clone, Copy)]
+pub struct Total {
+    /// Calls, those of all agents.
+    pub calls: u64,
+    /// Agents that an agent started and of which the display was not told.
+    pub agents_of_agents: u64,
+}
 
 /// Follows one run.
 #[derive(Debug)]
@@ -52,21 +61,12 @@ enum Line {
 
 impl Display {
     /// Start drawing.
-    pub fn start(calls: Calls) -> Arc<Self> {
+    pub fn start(totals: Totals) -> Arc<Self> {
         let terminal = std::io::stderr().is_terminal();
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15));
         let counts = Arc::new(Counts::default());
         let (lines, queue) = sync_channel(LINES_MAX);
-        let drawer = Drawer {
-            counts: Arc::clone(&counts),
-            calls,
-            style: Style::of_stderr(),
-            bars: bars.clone(),
-            bar: None,
-            phase: None,
-            rate: Rate { at: Instant::now(), calls: 0, per_second: 0 },
-            said: Instant::now(),
-        };
+        let drawer = Drawer::new(Arc::clone(&counts), totals, bars.clone());
         let drawer = std::thread::Builder::new()
             .name("progress".into())
             .spawn(move || if terminal { drawer.bars(&queue) } else { drawer.plain(&queue) });
@@ -128,7 +128,7 @@ impl Watch for Display {
 
 struct Drawer {
     counts: Arc<Counts>,
-    calls: Calls,
+    totals: Totals,
     style: Style,
     bars: MultiProgress,
     bar: Option<ProgressBar>,
@@ -164,6 +164,12 @@ impl Rate {
 }
 
 impl Drawer {
+    fn new(counts: Arc<Counts>, totals: Totals, bars: MultiProgress) -> Self {
+        let (style, now) = (Style::of_stderr(), Instant::now());
+        let rate = Rate { at: now, calls: 0, per_second: 0 };
+        Self { counts, totals, style, bars, bar: None, phase: None, rate, said: now }
+    }
+
     fn bars(mut self, lines: &Receiver<Line>) {
         loop {
             match lines.recv_timeout(REDRAW) {
@@ -184,7 +190,7 @@ impl Drawer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.rate.update((self.calls)());
+            self.rate.update(self.calls());
             if self.said.elapsed() >= PLAIN_EVERY {
                 self.print(&format!("  {}", self.standing()));
                 self.said = Instant::now();
@@ -214,7 +220,7 @@ impl Drawer {
             queued: load(&self.counts.queued),
             done: load(&self.counts.done),
             failed: load(&self.counts.failed),
-            calls: (self.calls)(),
+            calls: self.calls(),
         });
     }
 
@@ -235,12 +241,12 @@ impl Drawer {
         if failed > 0 {
             said.push_str(&self.style.red(&format!(", {} failed", thousands(failed))));
         }
-        said.push_str(&self.style.dim(&format!(", {}", count((self.calls)() - phase.calls, "call"))));
+        said.push_str(&self.style.dim(&format!(", {}", count(self.calls() - phase.calls, "call"))));
         self.print(&said);
     }
 
     fn draw(&mut self) {
-        self.rate.update((self.calls)());
+        self.rate.update(self.calls());
         let standing = self.standing();
         let Some(phase) = &self.phase else { return };
         let queued = self.counts.queued.load(Ordering::Relaxed).saturating_sub(phase.queued);
@@ -268,14 +274,23 @@ impl Drawer {
         let done = self.counts.done.load(Ordering::Acquire);
         let started = self.counts.started.load(Ordering::Acquire).max(done);
         let queued = self.counts.queued.load(Ordering::Acquire).max(started);
+        let Total { calls, agents_of_agents } = (self.totals)();
+        let below = match agents_of_agents {
+            0 => String::new(),
+            n => format!("; {} started by agents", thousands(n)),
+        };
         format!(
-            "{} running, {} queued, {} done; {}, {}/s",
+            "{} running, {} queued, {} done{below}; {}, {}/s",
             thousands(started - done),
             thousands(queued - started),
             thousands(done),
-            count((self.calls)(), "call"),
+            count(calls, "call"),
             thousands(self.rate.per_second),
         )
+    }
+
+    fn calls(&self) -> u64 {
+        (self.totals)().calls
     }
 
     fn dropped(&self) {
@@ -287,5 +302,25 @@ impl Drawer {
 
     fn print(&self, line: &str) {
         self.bars.suspend(|| eprintln!("{line}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(agents_of_agents: u64) -> String {
+        let counts = Arc::new(Counts::default());
+        for (count, n) in [(&counts.queued, 9), (&counts.started, 5), (&counts.done, 2)] {
+            count.store(n, Ordering::Relaxed);
+        }
+        let totals: Totals = Arc::new(move || Total { calls: 1_234, agents_of_agents });
+        Drawer::new(counts, totals, MultiProgress::with_draw_target(ProgressDrawTarget::hidden())).standing()
+    }
+
+    #[test]
+    fn agents_that_agents_start_are_told_apart_from_those_of_the_script() {
+        assert_eq!(standing(0), "3 running, 4 queued, 2 done; 1,234 calls, 0/s");
+        assert_eq!(standing(70), "3 running, 4 queued, 2 done; 70 started by agents; 1,234 calls, 0/s");
     }
 }

@@ -423,7 +423,8 @@ impl Trouble {
                 "`vespiary plugin inspect NAME --json` shows the schema of the arguments".into()
             }
             Failure::NotFound(_) => {
-                "`vespiary plugin list` names the plugins, `vespiary plugin inspect NAME` their tools; files are named as seen from --dir".into()
+                "`vespiary plugin list` names the plugins, `vespiary plugin inspect NAME` their tools; files are named as seen from --dir, \
+                 and those that hold credentials are there only for who is granted their name, as in --allow read:.env".into()
             }
             Failure::Limit(hit) => {
                 format!("ask for less at once, or raise {}-max under [quota] in the plugin.toml", hit.quota)

@@ -8,7 +8,7 @@ use crate::cli::Output;
 use crate::exit::{Exit, Trouble};
 use crate::live::{self, GLANCE};
 use crate::paths::Home;
-use crate::progress::Display;
+use crate::progress::{Display, Total};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,9 @@ pub(super) fn watch(id: &RunId, output: Output) -> Result<Exit, Trouble> {
     let (reader, run) = wait_for(&home, id)?;
     let calls = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&calls);
-    let display = (!output.json).then(|| Display::start(Arc::new(move || counted.load(Ordering::Relaxed))));
+    // Of every agent the ledger tells, whoever started it.
+    let totals = move || Total { calls: counted.load(Ordering::Relaxed), agents_of_agents: 0 };
+    let display = (!output.json).then(|| Display::start(Arc::new(totals)));
     let ended = follow(&home, &reader, &run, display.as_deref(), &calls);
     if let Some(display) = &display {
         display.finish();

@@ -20,7 +20,7 @@ use crate::gates::{self, AtRun};
 use crate::live::{GLANCE, Live};
 use crate::models::{self, ProviderSpec};
 use crate::paths::Home;
-use crate::progress::{Calls, Display};
+use crate::progress::{Display, Total, Totals};
 use crate::report::following::{Following, Gathered};
 use crate::report::there::Files;
 use crate::report::write;
@@ -185,7 +185,7 @@ pub(super) fn run(
     let gatekeeper = AtRun::new(&place, Arc::clone(&live), Arc::clone(&host.terminal), &earlier)?;
     let following = Following::start(&host.ledger, &id, wiring::step_behind);
     let display = (!args.quiet && !args.output.json && !plan)
-        .then(|| Arc::clone(drawn.get_or_init(|| Display::start(calls_of(who.run())))));
+        .then(|| Arc::clone(drawn.get_or_init(|| Display::start(totals_of(who.run())))));
     let how = Settings {
         agents_at_once: args.at_once.map_or_else(|| agents_at_once(capacity, model.as_ref()), |most| most as usize),
         tools_at_once: capacity.tools,
@@ -386,9 +386,9 @@ async fn may_cost(host: &Host, id: &RunId, title: &str, last: &LastTime) -> Resu
     }
 }
 
-fn calls_of(run: &Arc<Run>) -> Calls {
+fn totals_of(run: &Arc<Run>) -> Totals {
     let run = Arc::clone(run);
-    Arc::new(move || run.calls())
+    Arc::new(move || Total { calls: run.calls(), agents_of_agents: run.agents_of_agents() })
 }
 
 /// Ctrl-C once lets running agents finish, twice ends them. A request to terminate is as firm as two. `runs stop` asks from
