@@ -12,8 +12,11 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use vespiary_kernel::call::Failure;
+use vespiary_kernel::call::{Failure, Keep, ToolCall};
 use vespiary_kernel::dispatch::Dispatcher;
+use vespiary_kernel::event::{Event, Payload};
+use vespiary_kernel::json::Json;
+use vespiary_kernel::observed::{Observed, ReadSet};
 use vespiary_kernel::plugin::Kind;
 use vespiary_kernel::policy::{Answer, Policy};
 use vespiary_kernel::pool::{Capacity, Pool};
@@ -27,6 +30,9 @@ const FILES: &str = "bytes-written-max = 65536\nfiles-written-max = 30\nopen-fil
 pub fn guests(guests: &mut Guests) {
     let needs = "[[needs]]\ncapability = 'write:.'\nreason = 'bait'\noptional = true\n";
     guests.add_with("hostile-fs", Kind::Tools, needs, built("hostile-fs"), &format!("{}{FILES}", patient()));
+    // The same, declared to write anywhere at all, so that the grant alone decides where it may.
+    let anywhere = "[[needs]]\ncapability = 'write:/'\nreason = 'bait'\noptional = true\n";
+    guests.add_with("planter", Kind::Tools, anywhere, built("hostile-fs"), &format!("{}{FILES}", patient()));
     let need = |capability: &str| format!("[[needs]]\ncapability = '{capability}'\nreason = 'bait'\noptional = true\n");
     let hidden = ["read:.env", "read:**/*", "read:**/id_rsa", "read:**/.git/config", "read:**/.aws/credentials"];
     let more = ["read:**/*.pem", "read:**/server.pem", "read:sub/.env", "write:**/.git/hooks"];
@@ -179,7 +185,6 @@ siege!(odd_bytes_in_names, READ, |f| assert_eq!(failed(&f), "an end, 1 odd"));
 siege!(slash_after_a_file, READ, |f| only(&f, &["not-directory", "not-permitted"]));
 siege!(link_chains, WRITE, |f| only(&f, &["loop"]));
 siege!(links_made_out, WRITE, |f| only(&f, ABSENT));
-siege!(link_moved_out, WRITE, |f| only(&f, &["not-permitted"]));
 siege!(proc_links, WRITE, |f| only(&f, &["not-permitted"]));
 siege!(second_names, WRITE, |f| only(&f, &["not-permitted"]));
 siege!(special_files, WRITE, |f| only(&f, &["not-permitted"]));
@@ -196,6 +201,158 @@ siege!(open_flood, READ, |f| limit(&f, "open-files"));
 siege!(listing_flood, READ, |f| limit(&f, "open-handles"));
 siege!(guessed_descriptors, READ, |f| trap(&f, &["contract"]));
 siege!(used_after_drop, READ, |f| trap(&f, &["contract"]));
+
+#[test]
+fn link_moved_out() {
+    play(async {
+        let rig = Rig::new();
+        let _socket = bait(&rig);
+        // Something stands there already that leads out, so that there is something to try once the move is refused.
+        symlink("../secret.txt", rig.project.join("made")).unwrap();
+        let failure = rig.attack("hostile-fs.link_moved_out", json!({}), WRITE).await;
+        only(&failure, &["not-permitted"]);
+        assert!(fs::read_link(rig.project.join("sub/made")).is_ok(), "the link was moved to where it leads out");
+        unharmed(&rig);
+    });
+}
+
+/// One tool may write in a directory outside the project, and leaves links there. A directory is moved with all that is in it, so
+/// that one of them leads out afterwards. Then others of the same run are granted what has its name, or lies beyond it.
+#[test]
+fn a_link_left_where_another_is_granted() {
+    play(async {
+        let rig = Rig::new();
+        let ground = rig.outside.path().canonicalize().unwrap().join("ground");
+        let (out, vault) = (ground.join("out"), ground.join("secret.txt"));
+        for dir in [&out.join("sub"), &vault] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        fs::write(vault.join("key"), SECRET).unwrap();
+        symlink("../secret.txt", out.join("made")).unwrap();
+        let write = format!("write:{}", out.display());
+        let run = rig.who(&[&write, "spawn:99", "tool:*"]);
+        let planted = rig.call_as(&run, "planter.link_moved_out", json!({})).await.into_result().unwrap_err();
+        only(&planted, &["not-permitted"]);
+        let beyond = out.join("below/made");
+        assert_eq!(
+            fs::read_to_string(beyond.join("key")).unwrap(),
+            SECRET,
+            "the guest no longer leaves a link that leads out"
+        );
+
+        for link in [beyond, out.join("made")] {
+            let key = link.join("key").display().to_string();
+            let link = link.display();
+            for granted in
+                [format!("read:{link}"), format!("write:{link}"), format!("read:{key}"), format!("write:{key}")]
+            {
+                for isolation in [Isolation::Shared, Isolation::Worktree] {
+                    let wanted = [granted.parse().unwrap(), "tool:*".parse().unwrap()];
+                    let other = rig.dispatcher.spawn(&run, Some(&wanted), isolation).unwrap();
+                    for (tool, arguments) in [
+                        ("anywhere.read", json!({ "path": key })),
+                        ("anywhere.list", json!({ "path": link.to_string() })),
+                        ("anywhere.write", json!({ "path": key, "text": "owned" })),
+                    ] {
+                        let answered = rig.call_as(&other, tool, arguments).await.into_result();
+                        // Refused before anything runs, for what it is.
+                        assert!(
+                            matches!(&answered, Err(Failure::Denied(denial)) if denial.hint.contains("is a symbolic link")),
+                            "{tool} under {granted}: {answered:?}"
+                        );
+                    }
+                }
+            }
+        }
+        assert_eq!(fs::read_to_string(vault.join("key")).unwrap(), SECRET);
+        assert_eq!(fs::read_dir(&vault).unwrap().count(), 1, "something was made outside");
+    });
+}
+
+/// The project itself is exchanged for a link, by somebody who may write in the directory above it.
+#[test]
+fn a_link_left_in_place_of_the_project() {
+    play(async {
+        let rig = Rig::new();
+        let vault = rig.outside.path().join("vault");
+        fs::create_dir(&vault).unwrap();
+        fs::write(vault.join("notes.txt"), SECRET).unwrap();
+        let who = rig.who(WRITE);
+        rig.call_as(&who, "files.read", json!({ "path": "notes.txt" })).await.into_result().unwrap();
+        fs::rename(&rig.project, rig.outside.path().join("aside")).unwrap();
+        symlink("vault", &rig.project).unwrap();
+        for (tool, arguments) in [
+            ("files.read", json!({ "path": "notes.txt" })),
+            ("files.write", json!({ "path": "notes.txt", "text": "owned" })),
+        ] {
+            let answered = rig.dispatcher.dispatch(&who, asked(tool, &arguments)).await.into_result();
+            assert!(
+                matches!(&answered, Err(Failure::Denied(denial)) if denial.hint.contains("is a symbolic link")),
+                "{tool}: {answered:?}"
+            );
+        }
+        assert_eq!(fs::read_to_string(vault.join("notes.txt")).unwrap(), SECRET);
+    });
+}
+
+/// A call that has no neighbour in the same project.
+fn asked(tool: &str, arguments: &serde_json::Value) -> ToolCall {
+    ToolCall { tool: tool.parse().unwrap(), arguments: Json::of(arguments).unwrap(), keep: Keep::Value }
+}
+
+/// A path that would be looked through for hidden names at each of its names. No host function can be interrupted.
+#[test]
+fn a_path_too_long_to_be_judged() {
+    play(async {
+        let rig = Rig::new();
+        let path = format!("{}config", ".git/modules/".repeat(16_000));
+        for (tool, told) in [
+            ("hostile.read_symlink_out", "open: name-too-long"),
+            ("hostile.link_then_read", "symlink: name-too-long"),
+            ("hostile.rename_out", "rename: name-too-long"),
+        ] {
+            let failure = rig.attack(tool, json!({ "path": path }), WRITE).await;
+            assert_eq!(failed(&failure), told, "{tool}");
+        }
+    });
+}
+
+/// What a call saw is on record by its content whoever made it, also where the tool does not say that it is deterministic: a run
+/// that is gone on with uses the answer again by that.
+#[test]
+fn what_was_read_is_on_record_by_its_content() {
+    play(async {
+        let rig = Rig::new();
+        let who = rig.who(&["read:.", "tool:*"]);
+        let calls = [("files.read", json!({ "path": "notes.txt" })), ("files.list", json!({ "path": "inside" }))];
+        for (tool, arguments) in calls {
+            rig.call_as(&who, tool, arguments).await.into_result().unwrap();
+        }
+        // An agent of a component reads nothing itself; the tools it calls do.
+        let task = json!({ "prompt": "agent_asks_the_same", "context": { "path": "notes.txt" } });
+        rig.call_as(&who, "hostile-agent.run", task).await.into_result().unwrap();
+        let sets: Vec<ReadSet> = rig
+            .record
+            .of(who.run().id())
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::CallEnded { reads: Some(Payload::Value(reads)), .. } => Some(reads.read().unwrap()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(sets.len(), 5, "{sets:?}");
+        for set in sets {
+            assert!(set.complete, "{set:?}");
+            for seen in &set.observations {
+                match &seen.state {
+                    Observed::File { read, content, .. } => assert!(!read || content.is_some(), "{seen:?}"),
+                    Observed::Directory { listing } => assert!(seen.path != "inside" || listing.is_some(), "{seen:?}"),
+                    Observed::Absent | Observed::Link { .. } | Observed::Special => {}
+                }
+            }
+        }
+    });
+}
 
 struct Nobody;
 

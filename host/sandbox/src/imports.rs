@@ -191,13 +191,9 @@ impl Imports {
 
     fn cell(&self, kind: Kind, admitted: &Admitted, granted: Arc<Granted>) -> Cell {
         let (quota, account) = (admitted.quota(), admitted.account());
-        // Only an answer that may be used again needs to be known by what it was made from.
-        let annotations = admitted.plugin().annotations.get(admitted.local());
-        let recording = match annotations.is_some_and(|a| a.deterministic) {
-            true => Recording::Contents,
-            false => Recording::Paths,
-        };
-        let files = Files::new(granted, account, quota, Seen::new(recording, self.known.clone()));
+        // Whatever the tool says of itself: a run that is gone on with uses its answer again where it read the same.
+        let seen = Seen::new(Recording::Contents, self.known.clone());
+        let files = Files::new(granted, account, quota, seen);
         Cell::empty(quota, Arc::clone(account), Senses::of(kind), files)
     }
 }
@@ -246,7 +242,9 @@ impl dispatch::Host for Cell {
             return Err(wasmtime::format_err!("tools cannot be called from here"));
         };
         let requests = requests.into_iter().map(|request| (request.tool, request.arguments)).collect();
-        let outcomes = self.walls.clock.untimed(door.nested.call(&mut door.lease, requests)).await;
+        // As much comes back through one call as may go out through one.
+        let answered = door.nested.call(&mut door.lease, requests, self.host_call_bytes_max);
+        let outcomes = self.walls.clock.untimed(answered).await;
         Ok(outcomes
             .into_iter()
             .map(|outcome| match outcome.ending {

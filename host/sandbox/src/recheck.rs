@@ -2,6 +2,7 @@
 //! is hidden here, and nothing is opened that it could not have opened.
 
 use crate::fs::backing::{Backing, Content, Kind, Make, Near, Opening, Stat};
+use crate::fs::overlay::bases::{self, BASES_BYTES_MAX};
 use crate::fs::plain::{Plain, stat_file};
 use crate::fs::seen::{hash_file, listing_digest};
 use crate::fs::tree::Tree;
@@ -11,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,9 +22,6 @@ use vespiary_kernel::change::{ChangeSet, Node, TreePath};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::observed::{ContentDigest, Observation, Observed};
 use vespiary_kernel::sight::Sight;
-
-/// The longest content that is given back as the base of a merge.
-const BASE_BYTES_MAX: u64 = 4 << 20;
 
 /// Observations for which one thread is enough, and the most threads that look.
 const OF_ONE_THREAD: usize = 400;
@@ -133,20 +131,10 @@ pub(crate) fn is_base(root: &Path, changes: &ChangeSet) -> bool {
     })
 }
 
-/// The contents of files that `changes` changes, as they are before, by digest; those that are long or have changed are left out.
+/// The contents of files that `changes` changes, as they are before, by digest; those that are long, more than are held at once, or have
+/// changed are left out.
 pub(crate) fn bases(root: &Path, changes: &ChangeSet) -> BTreeMap<Digest, Arc<[u8]>> {
-    let Ok(project) = project(root) else { return BTreeMap::new() };
-    let base = |(path, change): (&TreePath, &vespiary_kernel::change::Change)| {
-        let Some(Node::File { digest, bytes, .. }) = change.before() else { return None };
-        if *bytes > BASE_BYTES_MAX {
-            return None;
-        }
-        let mut content = Vec::new();
-        let file = open(&project, path.as_str()).ok()?;
-        file.take(BASE_BYTES_MAX + 1).read_to_end(&mut content).ok()?;
-        (Digest::of(&content) == *digest).then(|| (*digest, Arc::from(content)))
-    };
-    changes.iter().filter_map(base).collect()
+    project(root).map_or_else(|_| BTreeMap::new(), |project| bases::bases(&project, changes, BASES_BYTES_MAX))
 }
 
 fn project(root: &Path) -> io::Result<Plain> {
@@ -358,5 +346,24 @@ mod tests {
         fs::remove_dir_all(dir.path().join("new")).unwrap();
         fs::write(&file, "odd\n").unwrap();
         assert!(!holds() && bases(dir.path(), &set).is_empty());
+    }
+
+    #[test]
+    fn the_bases_of_many_changes_are_bounded_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = 4 << 20;
+        let base = Digest::of(&vec![0; bytes as usize]);
+        let removed = |files: u64| {
+            let change = |n: u64| {
+                let file = fs::File::create(dir.path().join(n.to_string())).unwrap();
+                file.set_len(bytes).unwrap();
+                let node = Node::File { digest: base, bytes, executable: false };
+                (n.to_string().parse().unwrap(), vespiary_kernel::change::Change::new(Some(node), None).unwrap())
+            };
+            ChangeSet::new((0..files).map(change).collect()).unwrap()
+        };
+        let fitting = BASES_BYTES_MAX / bytes;
+        assert_eq!(bases(dir.path(), &removed(fitting)).len(), 1);
+        assert!(bases(dir.path(), &removed(fitting + 1)).is_empty());
     }
 }

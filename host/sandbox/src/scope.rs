@@ -1,18 +1,19 @@
 //! From a scope to open trees. The project is one tree, each absolute grant another; a relative path is looked at beneath the
-//! project's root and through no link. What was opened is kept for the next call, as long as the paths still name it.
+//! project's root. No link is followed, neither on the way to a root nor below it: whoever may write in a directory could have
+//! left one there, also above what another is granted. What was opened is kept for the next call, as long as the paths still
+//! name it.
 
 #![allow(clippy::disallowed_methods, reason = "this is where granted directories are opened")]
 
 use crate::fs::backing::{Backing, Kind};
 use crate::fs::overlay::Overlay;
-use crate::fs::plain::Plain;
-use crate::fs::tree::Tree;
+use crate::fs::plain::{Plain, open_without_links, stat_file};
+use crate::fs::tree::{Tree, is};
 use crate::fs::{Granted, Preopen};
-use cap_std::ambient_authority;
-use cap_std::fs::{Dir, MetadataExt};
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use vespiary_kernel::call::Failure;
@@ -43,15 +44,9 @@ struct Root {
     /// The absolute path it was granted by; nothing for the project.
     base: Option<String>,
     path: PathBuf,
-    identity: Identity,
+    /// Which directory that was, whatever it is called: device and inode.
+    identity: (u64, u64),
     tree: Arc<Tree>,
-}
-
-/// Which directory it is, whatever it is called.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
 }
 
 impl Scopes {
@@ -118,7 +113,7 @@ impl Opened {
     /// Whether every path still names what was opened. A directory that was removed and made again, or moved aside, is
     /// another directory; below a root only the kind matters, since nothing there is held open.
     fn is_current(&self) -> bool {
-        self.roots.iter().all(|root| Identity::at(&root.path).ok() == Some(root.identity))
+        self.roots.iter().all(|root| identity(&root.path).ok() == Some(root.identity))
             && self.granted.preopens.iter().all(|preopen| {
                 let wanted = if preopen.is_dir { Kind::Dir } else { Kind::File };
                 // The roots themselves were looked at above.
@@ -136,23 +131,16 @@ impl Root {
         scope: &Scope,
         layer: Option<&Overlay>,
     ) -> Result<Self, Failure> {
-        let (base, opened_at) = if path.starts_with('/') {
-            let dir = directory_of(Path::new(path)).map_err(|error| refused(capability, Path::new(path), &error))?;
-            (Some(dir.to_string_lossy().into_owned()), dir)
-        } else {
-            (None, project.to_owned())
-        };
-        let dir = Dir::open_ambient_dir(&opened_at, ambient_authority())
-            .and_then(|dir| Ok((Identity::of(&dir)?, dir)))
-            .map_err(|error| match &base {
-                Some(_) => refused(capability, &opened_at, &error),
-                None => Failure::NotFound(format!(
-                    "the project directory {} cannot be opened: {error}",
-                    opened_at.display()
-                )),
-            });
-        let (identity, dir) = dir?;
-        let plain = || Box::new(Plain::new(dir.into_std_file().into()));
+        let is_absolute = path.starts_with('/');
+        let wanted = if is_absolute { Path::new(path) } else { project };
+        let opened = if is_absolute { directory_of(wanted) } else { open_root(wanted) };
+        let (opened_at, identity, dir) = opened.map_err(|error| match first_link(wanted, &error) {
+            Some(link) => through_link(capability, &link, scope),
+            None if is_absolute => refused(capability, wanted, &error),
+            None => Failure::NotFound(format!("the project directory {} cannot be opened: {error}", wanted.display())),
+        })?;
+        let base = is_absolute.then(|| opened_at.to_string_lossy().into_owned());
+        let plain = || Box::new(Plain::new(dir));
         let (backing, rules): (Box<dyn Backing>, _) = match (layer, &base) {
             (Some(layer), None) => (Box::new(layer.clone()), scope.rules(None)),
             (Some(_), Some(base)) => (plain(), scope.rules_of_reader(Some(base))),
@@ -175,18 +163,6 @@ impl Root {
     }
 }
 
-impl Identity {
-    fn of(dir: &Dir) -> io::Result<Self> {
-        let metadata = dir.dir_metadata()?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
-    }
-
-    fn at(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
-    }
-}
-
 fn paths<'a>(
     capabilities: impl IntoIterator<Item = &'a Capability>,
 ) -> impl Iterator<Item = (&'a Capability, Access, &'a ScopePath)> {
@@ -203,10 +179,31 @@ pub(crate) fn rule_paths(capabilities: &[Capability]) -> impl Iterator<Item = (A
     paths(capabilities).map(|(_, access, path)| (access, path))
 }
 
-/// The directory an absolute path names, or the one that holds the file it names.
-fn directory_of(path: &Path) -> io::Result<PathBuf> {
-    let is_dir = std::fs::metadata(path)?.is_dir();
-    Ok(if is_dir { path.to_owned() } else { path.parent().unwrap_or(path).to_owned() })
+/// Which directory `path` names, through no link.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    Ok(stat_file(&open_without_links(path)?)?.identity)
+}
+
+/// Where a tree begins, which directory that is, and the directory.
+fn open_root(path: &Path) -> io::Result<(PathBuf, (u64, u64), OwnedFd)> {
+    let dir = open_without_links(path)?;
+    Ok((path.to_owned(), stat_file(&dir)?.identity, dir))
+}
+
+/// The same for the directory an absolute path names, or the one that holds the file it names.
+fn directory_of(path: &Path) -> io::Result<(PathBuf, (u64, u64), OwnedFd)> {
+    match (open_root(path), path.parent()) {
+        // Something is there, and is looked at below.
+        (Err(error), Some(above)) if is(&error, Errno::NOTDIR) => open_root(above),
+        (opened, _) => opened,
+    }
+}
+
+/// The link on the way to `path` because of which it was not opened.
+fn first_link(path: &Path, error: &io::Error) -> Option<PathBuf> {
+    let is_link = |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    let link = || path.ancestors().filter(is_link).last().unwrap_or(path).to_owned();
+    is(error, Errno::LOOP).then(link)
 }
 
 enum OpenError {
@@ -299,6 +296,79 @@ mod tests {
             scopes.open(&root, &grant(&[&absolute("out"), &absolute("out/below"), &absolute("file")])).unwrap();
         let places: Vec<_> = several.preopens.iter().map(|preopen| (&*preopen.path, preopen.is_dir)).collect();
         assert_eq!(places, [(".", true), ("file", false)], "a grant that another covers is part of it");
+    }
+
+    /// A guest that may write in `out` leaves links there, and whoever is granted one of these names next is another.
+    #[test]
+    fn no_link_on_the_way_to_an_absolute_grant_is_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().canonicalize().unwrap();
+        for made in ["root", "out/sub", "secret/deep"] {
+            std::fs::create_dir_all(dir.join(made)).unwrap();
+        }
+        std::fs::write(dir.join("secret/file"), "outside").unwrap();
+        std::fs::write(dir.join("out/file"), "inside").unwrap();
+        for (link, says) in [("dir", "../secret"), ("single", "../secret/file"), ("within", "sub"), ("gone", "nowhere")]
+        {
+            std::os::unix::fs::symlink(says, dir.join("out").join(link)).unwrap();
+        }
+        let scopes = Scopes::default();
+        let open = |access: &str, name: &str| {
+            scopes.open(&dir.join("root"), &grant(&[&format!("{access}:{}", dir.join(name).display())]))
+        };
+        for access in ["read", "write"] {
+            for (name, link) in [
+                ("out/dir", "out/dir"),
+                ("out/dir/deep", "out/dir"),
+                ("out/dir/file", "out/dir"),
+                ("out/dir/none", "out/dir"),
+                ("out/dir/**/*.txt", "out/dir"),
+                ("out/single", "out/single"),
+                ("out/single/x", "out/single"),
+                ("out/within", "out/within"),
+                ("out/gone", "out/gone"),
+            ] {
+                let refused = open(access, name).map(drop).unwrap_err();
+                let link = dir.join(link).display().to_string();
+                assert!(
+                    matches!(&refused, Failure::Denied(denial) if denial.hint.starts_with(&format!("{link} is a symbolic link"))),
+                    "{access}:{name}: {refused:?}"
+                );
+            }
+            open(access, "out/sub").unwrap();
+            assert!(!open(access, "out/file").unwrap().preopens[0].is_dir);
+            assert!(
+                matches!(open(access, "out/none"), Err(Failure::NotFound(why)) if why.contains("out/none does not exist"))
+            );
+            assert!(
+                matches!(open(access, "out/file/x"), Err(Failure::NotFound(why)) if why.contains("not a directory"))
+            );
+        }
+    }
+
+    /// What was opened is kept, and must not be taken for what stands in its place.
+    #[test]
+    fn a_root_that_a_link_replaced_is_not_opened_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().canonicalize().unwrap();
+        for made in ["root", "out"] {
+            std::fs::create_dir(dir.join(made)).unwrap();
+        }
+        let (root, out, scopes) = (dir.join("root"), dir.join("out"), Scopes::default());
+        let (absolute, relative) = (grant(&[&format!("write:{}", out.display())]), grant(&["read:."]));
+        let denied = |opened: Result<Arc<Granted>, Failure>| matches!(opened, Err(Failure::Denied(denial)) if denial.hint.contains("is a symbolic link"));
+        scopes.open(&root, &absolute).unwrap();
+        scopes.open(&root, &relative).unwrap();
+        for (place, scope) in [(&out, &absolute), (&root, &relative)] {
+            let aside = dir.join("moved");
+            std::fs::rename(place, &aside).unwrap();
+            // Even one to the very same directory: what it leads to is somebody else's to change.
+            std::os::unix::fs::symlink(&aside, place).unwrap();
+            assert!(denied(scopes.open(&root, scope)), "{}", place.display());
+            std::fs::remove_file(place).unwrap();
+            std::fs::rename(&aside, place).unwrap();
+            scopes.open(&root, scope).unwrap();
+        }
     }
 
     #[test]

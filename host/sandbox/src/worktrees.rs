@@ -194,6 +194,26 @@ mod tests {
         assert_eq!(names(project.path()), Vec::<String>::new());
     }
 
+    /// What one call of an agent read, another one writes.
+    #[test]
+    fn a_layer_remembers_what_earlier_calls_of_its_agent_read() {
+        let (home, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let layers = Layers::open(&home.path().join("w"), LayerLimits::default()).unwrap();
+        let run: RunId = "r".parse().unwrap();
+        let layer = |agent| layers.of(&run, AgentId(agent), project.path()).unwrap();
+        let emptying = Opening { content: Content::Unneeded, make: Make::Never, ..NEW };
+        fs::write(project.path().join("a.txt"), "one").unwrap();
+        layer(1).open("a.txt", Opening::READ).unwrap();
+        fs::write(project.path().join("a.txt"), "saved by somebody").unwrap();
+        let refused = layer(1).open("a.txt", emptying).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(Errno::BUSY.raw_os_error()));
+        layer(2).open("a.txt", emptying).unwrap();
+        layer(1).open("a.txt", Opening::READ).unwrap();
+        layer(1).open("a.txt", emptying).unwrap();
+        let before = |agent| layers.take(&run, AgentId(agent)).unwrap().changes.at("a.txt").unwrap().before().cloned();
+        assert_eq!(before(1).unwrap().digest(), Some(&Digest::of(b"saved by somebody")));
+    }
+
     #[test]
     fn nothing_is_left_at_the_end_and_what_the_dead_left_goes_too() {
         let (home, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -13,9 +13,11 @@ use crate::policy::Denial;
 use crate::pool::Lease;
 use crate::ports::Log;
 use crate::principal::{Isolation, Principal};
+use crate::quota::LimitHit;
 use futures_util::StreamExt;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many of one agent's requests are under way at once. More would not be faster: its tools share one task.
 const AT_ONCE: usize = 8;
@@ -43,14 +45,25 @@ impl Nested {
 
     /// Dispatch `requests`, each as a call of its own, and answer in their order. The agent's place to run is given back
     /// while it waits. Names and arguments come from a guest, as text.
-    pub async fn call(&self, lease: &mut Lease, requests: Vec<(String, String)>) -> Vec<Outcome> {
+    ///
+    /// The answers wait in memory that nobody has leased. Once they are more than `bytes_max`, requests that are not under way yet are
+    /// answered with the limit and become no calls. An outcome holds what an agent is given of it and no more: no log, no read set,
+    /// no content of an artifact.
+    pub async fn call(&self, lease: &mut Lease, requests: Vec<(String, String)>, bytes_max: u64) -> Vec<Outcome> {
         if requests.len() > BATCH_MAX {
             let why = format!("{} requests in one call; at most {BATCH_MAX} are allowed", requests.len());
             return requests.iter().map(|_| Outcome::refused(Failure::InvalidArguments(why.clone()))).collect();
         }
         lease.park();
+        let answers = &Answers { bytes: AtomicU64::new(0), bytes_max };
         let outcomes = futures_util::stream::iter(requests)
-            .map(|(tool, arguments)| self.one(tool, arguments))
+            .map(|(tool, arguments)| async move {
+                match answers.room() {
+                    // As with any limit that is met here, nothing was taken, and nothing is on record.
+                    Err(hit) => Outcome::refused(Failure::Limit(hit)),
+                    Ok(()) => answers.with(self.one(tool, arguments).await),
+                }
+            })
             .buffered(AT_ONCE)
             .collect()
             .await;
@@ -120,6 +133,37 @@ impl Nested {
     }
 }
 
+/// What the answers of one batch come to, bytes.
+struct Answers {
+    bytes: AtomicU64,
+    bytes_max: u64,
+}
+
+/// What an answer costs beyond its texts, and an artifact in it.
+const ANSWER_BYTES: u64 = 512;
+const ARTIFACT_BYTES: u64 = 128;
+
+impl Answers {
+    /// Whether another may be waited for.
+    fn room(&self) -> Result<(), LimitHit> {
+        let (used, limit) = (self.bytes.load(Ordering::Relaxed), self.bytes_max);
+        if used > limit { Err(LimitHit { quota: "host-call-bytes".into(), limit, used }) } else { Ok(()) }
+    }
+
+    /// One more. What an agent is not given of it is in the record by now, and goes.
+    fn with(&self, outcome: Outcome) -> Outcome {
+        let Outcome { call, ending, usage, mut artifacts, reused, .. } = outcome;
+        artifacts.iter_mut().for_each(|artifact| artifact.content = None);
+        let ending_bytes = match &ending {
+            Ending::Done(value) => value.len_bytes(),
+            Ending::Failed(failure) => failure.to_string().len() as u64,
+        };
+        let named = artifacts.iter().map(|a| (a.name.len() + a.media_type.len()) as u64 + ARTIFACT_BYTES).sum::<u64>();
+        self.bytes.fetch_add(ending_bytes.saturating_add(named).saturating_add(ANSWER_BYTES), Ordering::Relaxed);
+        Outcome { call, ending, usage, artifacts, reused, ..Outcome::refused(Failure::Cancelled) }
+    }
+}
+
 /// An agent that was recorded as started and will be recorded as ended, also when nobody waits for it any more.
 struct OpenAgent {
     log: Arc<dyn Log>,
@@ -140,9 +184,10 @@ impl Drop for OpenAgent {
 mod tests {
     use super::*;
     use crate::admit::Admitted;
-    use crate::call::Usage;
+    use crate::call::{Artifact, Level, LogLine, Usage};
     use crate::grant::Grant;
     use crate::ids::{AgentId, Digest, RunId};
+    use crate::observed::{Observation, Observed, ReadSet};
     use crate::plugin::{Manifest, Trust};
     use crate::policy::{Answer, Policy};
     use crate::pool::{Capacity, Pool};
@@ -201,11 +246,16 @@ mod tests {
         fn run(&self, admitted: Admitted) -> BoxFuture<'_, Outcome> {
             Box::pin(async {
                 let asked = admitted.arguments().read::<Vec<(String, serde_json::Value)>>().unwrap_or_default();
+                if let Ok(bytes) = admitted.arguments().read::<usize>() {
+                    return long(bytes);
+                }
                 let (mut lease, nested) = admitted.into_holds();
                 let mut told = Vec::new();
                 if let Some(nested) = nested {
                     let requests = asked.into_iter().map(|(tool, arguments)| (tool, arguments.to_string()));
-                    for outcome in nested.call(&mut lease, requests.collect()).await {
+                    for outcome in nested.call(&mut lease, requests.collect(), ANSWERS_BYTES_MAX).await {
+                        assert!(outcome.log.is_empty() && outcome.reads.observations.is_empty());
+                        assert!(outcome.artifacts.iter().all(|artifact| artifact.content.is_none()));
                         told.push(match outcome.ending {
                             Ending::Done(value) => value.read().unwrap(),
                             Ending::Failed(failure) => serde_json::Value::String(failure.to_string()),
@@ -219,6 +269,43 @@ mod tests {
 
         fn open_script(&self, _: Admitted) -> BoxFuture<'_, Result<Box<dyn ScriptCell>, Outcome>> {
             Box::pin(async { Err(Outcome::refused(Failure::Cancelled)) })
+        }
+    }
+
+    /// What agents here are given in one batch, bytes.
+    const ANSWERS_BYTES_MAX: u64 = 1_000_000;
+
+    /// An answer of `bytes` bytes, with more beside it than is handed on.
+    fn long(bytes: usize) -> Outcome {
+        let content: Arc<[u8]> = vec![0; bytes].into();
+        let (name, digest) = ("a".to_owned(), Digest::of(&content));
+        let artifact = Artifact { name, media_type: "b/c".into(), digest, bytes: bytes as u64, content: Some(content) };
+        let seen = Observation { path: "p".into(), state: Observed::Absent };
+        Outcome {
+            ending: Ending::Done(Json::of(&"x".repeat(bytes)).unwrap()),
+            artifacts: vec![artifact],
+            log: vec![LogLine { level: Level::Info, text: "l".into() }],
+            reads: ReadSet { observations: vec![seen], complete: false },
+            ..Outcome::refused(Failure::Cancelled)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answers_of_one_batch_are_bounded_and_what_is_under_way_ends() {
+        for (bytes, fit) in [(95_000, 11), (2_000_000, 1), (10, 1_024)] {
+            let (world, door) = door(Capacity::of_places(4, 4, 1, 1));
+            let asked = serde_json::Value::from(vec![serde_json::json!(["clock.tick", bytes]); 1_024]);
+            let told = told(&door, &["tool:*"], Isolation::Shared, &asked).await;
+            let told: Vec<String> = serde_json::from_str(&told).unwrap();
+            assert_eq!(told.len(), 1_024);
+            let given = told.iter().take_while(|answer| answer.starts_with('x')).count();
+            assert!((fit..=fit + AT_ONCE).contains(&given), "{given} of {bytes} bytes");
+            let refusal = "limit reached: host-call-bytes is limited to 1000000; the call used ";
+            assert!(told[given..].iter().all(|answer| answer.starts_with(refusal) || answer.starts_with("x")));
+            let given = told.iter().filter(|answer| answer.starts_with('x')).count();
+            let of_clock =
+                |event: &&Event| matches!(event, Event::CallIntended { tool, .. } if tool.plugin() == "clock");
+            assert_eq!(world.0.lock().unwrap().iter().filter(of_clock).count(), given, "the others were no calls");
         }
     }
 
@@ -237,6 +324,7 @@ mod tests {
         let arguments = Json::of(asked).unwrap();
         let call = ToolCall { tool: "lead.run".parse().unwrap(), arguments, keep: Keep::Value };
         let answer = tokio::time::timeout(Duration::from_secs(60), door.dispatch(&agent, call)).await;
+        assert_eq!(root.run().agents_of_agents() + 1, root.run().agents(), "the script started one");
         answer.expect("agents wait for each other").into_result().unwrap().to_string()
     }
 

@@ -5,7 +5,7 @@ use super::backing::{Kind, Near};
 use super::code::code;
 use super::handle::{DirHandle, Files, Handle};
 use super::open::Wanted;
-use super::tree::{Last, Tree};
+use super::tree::{Last, PATH_BYTES_MAX, Tree};
 use crate::bindings::tree;
 use crate::cell::Cell;
 use rustix::io::Errno;
@@ -125,6 +125,9 @@ impl Files {
 
     /// Where a path leads: the root of the tree it lies in, and the path there. What no preopened name covers is not permitted.
     fn place(&self, path: &str) -> io::Result<(DirHandle, String)> {
+        if path.len() > PATH_BYTES_MAX {
+            return Err(Errno::NAMETOOLONG.into());
+        }
         let preopens = self.granted.preopens.iter();
         let covering = preopens.filter_map(|preopen| Some((preopen, below(path, &preopen.name)?)));
         let (preopen, inner) = covering.max_by_key(|(preopen, _)| preopen.name.len()).ok_or(Errno::PERM)?;

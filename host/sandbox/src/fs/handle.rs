@@ -56,6 +56,10 @@ impl Files {
 
     /// Everything the cell saw. Empties the record.
     pub(crate) fn observations(&mut self) -> ReadSet {
+        if self.spent.refusal().is_some() {
+            // How much was left is nothing that was seen.
+            self.seen.missed();
+        }
         self.seen.take()
     }
 
@@ -72,7 +76,7 @@ impl Files {
                 let mutate = preopen.tree.rules.sight(&preopen.path) == Sight::Write;
                 Handle::Dir(DirHandle { tree: Arc::clone(&preopen.tree), path: Arc::clone(&preopen.path), mutate })
             } else {
-                self.single_file(preopen).ok()?
+                self.single_file(preopen).inspect_err(|_| self.seen.missed()).ok()?
             };
             Some((handle, preopen.name.clone()))
         };

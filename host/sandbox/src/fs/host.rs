@@ -47,7 +47,7 @@ impl Cell {
     fn stat_of(&mut self, fd: &Resource<Descriptor>) -> FsResult<Stat> {
         match known(&self.table, fd)? {
             Handle::Dir(dir) => self.files.stat_dir(dir),
-            Handle::File(file) => stat_file(&file.open.file),
+            Handle::File(file) => stat_file(&file.open.file).inspect_err(|_| self.files.seen.missed()),
         }
         .map_err(fault)
     }
@@ -57,6 +57,7 @@ impl Cell {
             Handle::File(file) => sync(&file.open.file),
             Handle::Dir(dir) => dir.tree.backing.open(&dir.path, Opening::READ).and_then(|dir| sync(&dir)),
         }
+        .inspect_err(|_| self.files.seen.missed())
         .map_err(fault)
     }
 

@@ -4,7 +4,8 @@ use super::backing::{Content, Kind, Make, Opening};
 use super::handle::{DirHandle, FileHandle, Files, Handle, OpenFile};
 use super::limits::Spent;
 use super::plain::stat_file;
-use super::tree::{Last, Target, Tree};
+use super::seen::Seen;
+use super::tree::{Last, Refused, Target, Tree, is};
 use crate::known::Glimpse;
 use rustix::io::Errno;
 use std::fs::File;
@@ -60,10 +61,10 @@ impl Files {
                 tree.look(&target.path)?
             };
             let held = spent.open()?;
-            let opened = match open_or_make(tree, target, wanted, spent) {
-                Err(error) => return seen.absent_if_missing(&tree.rules, &target.path, Err(error)),
-                Ok(opened) => opened,
-            };
+            if write && !wanted.create && (target.slash || wanted.directory) {
+                return Err(never_written(tree, target, seen));
+            }
+            let opened = tree.explained(&target.path, open_or_make(tree, target, wanted, spent), seen)?;
             let stat = stat_file(&opened.file)?;
             if stat.kind == Kind::Dir {
                 seen.found(&tree.rules, &target.path, &stat);
@@ -71,6 +72,7 @@ impl Files {
                 return Ok(Handle::Dir(DirHandle { tree: Arc::clone(tree), path, mutate: false }));
             }
             if sight == Sight::Passage {
+                seen.absent(&tree.rules, &target.path);
                 return Err(Errno::NOENT.into());
             }
             if !opened.made {
@@ -110,14 +112,29 @@ impl Files {
     }
 }
 
+/// Only a directory would do, and it is to be written or emptied, which no directory can be. Told without opening anything: what is
+/// opened for writing in a worktree is copied first, and only the length of it where it is to be emptied.
+fn never_written(tree: &Tree, target: &Target, seen: &mut Seen) -> Refused {
+    match tree.explained(&target.path, tree.backing.stat(&target.path), seen) {
+        Err(refused) => refused,
+        Ok(stat) => {
+            seen.found(&tree.rules, &target.path, &stat);
+            match stat.kind {
+                Kind::Dir => Errno::ISDIR.into(),
+                Kind::Link => Errno::LOOP.into(),
+                _ => Errno::NOTDIR.into(),
+            }
+        }
+    }
+}
+
 /// Open what is there, or make a file where nothing is, which is paid for first.
 fn open_or_make(tree: &Tree, target: &Target, wanted: Wanted, spent: &Spent) -> io::Result<Opened> {
+    // Nothing but the kind of what is opened can still be in the way, and what is no file has no content.
     let content = if wanted.truncate { Content::Unneeded } else { Content::Kept };
     let opening = Opening { read: wanted.read, write: wanted.write, make: Make::Never, content };
     let new = Opening { make: Make::New, ..opening };
-    let there = |result: &io::Result<File>, errno: Errno| {
-        result.as_ref().is_err_and(|error| error.raw_os_error() == Some(errno.raw_os_error()))
-    };
+    let there = |result: &io::Result<File>, errno: Errno| result.as_ref().is_err_and(|error| is(error, errno));
     if !wanted.create {
         return Ok(Opened { file: tree.backing.open(&target.path, opening)?, made: false });
     }
@@ -142,7 +159,7 @@ fn open_or_make(tree: &Tree, target: &Target, wanted: Wanted, spent: &Spent) -> 
         if wanted.exclusive {
             match tree.backing.stat(&target.path) {
                 Ok(_) => return Err(Errno::EXIST.into()),
-                Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
+                Err(error) if is(&error, Errno::NOENT) => {}
                 Err(error) => return Err(error),
             }
         } else {

@@ -10,16 +10,20 @@
 //! - A directory of the tree below cannot be renamed (`EXDEV`, as with overlayfs): that would be a copy of all that is in it,
 //!   hidden files too. One that the agent made can.
 //! - A file that was open for reading when its path is first written keeps showing what is below.
+//! - What changed below since the agent read it cannot be changed, removed or replaced before the agent reads it again (`EBUSY`).
 //! - Times of a directory do not move when its entries change.
 //! - A FIFO, socket or device below can be looked at and neither removed, renamed nor replaced.
 //! - A link cannot be moved to where it would lead out of the tree.
 
+pub(crate) mod bases;
 mod layer;
 mod outcome;
+mod reads;
 #[cfg(test)]
 mod tests;
 
 use super::backing::{Backing, Content, Entry, Kind, Make, Opening, Stat, Times};
+use super::plain::stat_file;
 use layer::{Found, Layer, Now};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -42,11 +46,13 @@ pub(crate) struct LayerLimits {
     pub(crate) bytes_max: u64,
     /// Paths that are known to differ, or to be gone.
     pub(crate) paths_max: usize,
+    /// What is remembered of what was read, bytes of memory.
+    pub(crate) reads_bytes_max: usize,
 }
 
 impl Default for LayerLimits {
     fn default() -> Self {
-        Self { file_bytes_max: 64 << 20, bytes_max: 256 << 20, paths_max: 100_000 }
+        Self { file_bytes_max: 64 << 20, bytes_max: 256 << 20, paths_max: 100_000, reads_bytes_max: 16 << 20 }
     }
 }
 
@@ -71,7 +77,8 @@ impl Overlay {
     pub(crate) fn new(lower: Box<dyn Backing>, store: OwnedFd, limits: LayerLimits) -> io::Result<Self> {
         rustix::fs::mkdirat(&store, EMPTY, Mode::RWXU)?;
         let device = rustix::fs::fstat(&store)?.st_dev;
-        Ok(Self(Arc::new(Shared { lower, store, limits, layer: Mutex::new(Layer::new(device)) })))
+        let layer = Mutex::new(Layer::new(device, limits.reads_bytes_max));
+        Ok(Self(Arc::new(Shared { lower, store, limits, layer })))
     }
 
     // A lock is poisoned when a call panicked half-way; each step below leaves a layer that is sound.
@@ -92,14 +99,20 @@ impl Overlay {
     }
 
     /// Before something is put at `path`: that nothing is there, and that a directory is above.
-    fn demand_room(&self, layer: &Layer, path: &str) -> io::Result<()> {
+    fn demand_room(&self, layer: &mut Layer, path: &str) -> io::Result<()> {
         match self.find(layer, path) {
             Ok(_) => return Err(Errno::EXIST.into()),
-            Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
+            Err(error) if is_missing(&error) => self.demand_still_missing(layer, path)?,
             Err(error) => return Err(error),
         }
         self.demand_dir_above(layer, path)?;
         self.demand_entry(layer, path)
+    }
+
+    /// Before something is put where the agent finds nothing: that it never read what somebody else has removed since.
+    fn demand_still_missing(&self, layer: &mut Layer, path: &str) -> io::Result<()> {
+        // Where the layer is the reason, it was the agent that removed it.
+        if layer.find(path).is_ok() { layer.reads.demand_same(path, None) } else { Ok(()) }
     }
 
     fn demand_dir_above(&self, layer: &Layer, path: &str) -> io::Result<()> {
@@ -157,9 +170,9 @@ impl Overlay {
         Ok((file, metadata))
     }
 
-    /// Read the file at `path` below into `sink`, and say which file it was.
-    fn read_lower(&self, path: &str, sink: &mut dyn Write) -> io::Result<(Node, std::fs::Metadata)> {
-        let (file, metadata) = self.open_lower(path)?;
+    /// Read the open file `file`, which is at `path` below, into `sink`, and say what it held: that is what the agent found there.
+    fn read_lower(&self, layer: &mut Layer, path: &str, file: &File, sink: &mut dyn Write) -> io::Result<Node> {
+        layer.reads.demand_same(path, Some(&stat_file(file)?))?;
         let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0u64, vec![0; 64 << 10]);
         // Somebody may be writing to it; what is read is what counts, and never more than the limit.
         let mut reading = file.take(self.0.limits.file_bytes_max + 1);
@@ -175,19 +188,26 @@ impl Overlay {
             hasher.update(&buffer[..n]);
             sink.write_all(&buffer[..n])?;
         }
+        // Somebody may have written to it after it was looked at.
+        layer.reads.demand_same(path, Some(&stat_file(file)?))?;
         let digest = Digest::from_bytes(hasher.finalize().into());
-        Ok((Node::File { digest, bytes, executable: metadata.mode() & 0o100 != 0 }, metadata))
+        Ok(Node::File { digest, bytes, executable: file.metadata()?.mode() & 0o100 != 0 })
     }
 
-    /// What is at `path` below, as a change set tells it.
-    fn base(&self, path: &str, kind: Kind) -> io::Result<Node> {
+    /// What is at `path` below, as a change set tells it, and as the agent found it.
+    fn base(&self, layer: &mut Layer, path: &str, kind: Kind) -> io::Result<Node> {
         match kind {
+            // What is in it was read by names of its own.
             Kind::Dir => Ok(Node::Directory),
             Kind::Link => {
                 let target = self.lower().read_link(path)?.into_string().map_err(|_| Errno::PERM)?;
+                layer.reads.demand_same(path, Some(&self.lower().stat(path)?))?;
                 Ok(Node::Link { target })
             }
-            Kind::File => Ok(self.read_lower(path, &mut io::sink())?.0),
+            Kind::File => {
+                let (file, _) = self.open_lower(path)?;
+                self.read_lower(layer, path, &file, &mut io::sink())
+            }
             Kind::BlockDevice | Kind::CharDevice | Kind::Other => Err(Errno::PERM.into()),
         }
     }
@@ -195,17 +215,18 @@ impl Overlay {
     /// Copy the file at `path` below into the layer. Where the caller empties it next, only its length is copied.
     fn copy_file(&self, layer: &mut Layer, path: &str, content: Content) -> io::Result<u64> {
         self.demand_entry(layer, path)?;
-        let bytes = self.open_lower(path)?.1.len();
+        let (lower, metadata) = self.open_lower(path)?;
+        let bytes = metadata.len();
         layer.may_copy(bytes, self.0.limits.bytes_max)?;
         let (number, mut file) = self.make_content(layer)?;
         let copied = match content {
-            Content::Kept => self.read_lower(path, &mut file),
-            Content::Unneeded => self.read_lower(path, &mut io::sink()).and_then(|(node, metadata)| {
-                file.set_len(metadata.len())?;
-                Ok((node, metadata))
+            Content::Kept => self.read_lower(layer, path, &lower, &mut file),
+            Content::Unneeded => self.read_lower(layer, path, &lower, &mut io::sink()).and_then(|node| {
+                file.set_len(bytes)?;
+                Ok(node)
             }),
         };
-        let copied = copied.and_then(|(node, metadata)| {
+        let copied = copied.and_then(|node| {
             let times = Times { accessed: metadata.accessed().ok(), modified: metadata.modified().ok() };
             rustix::fs::futimens(&file, &super::plain::timestamps(times))?;
             Ok(node)
@@ -228,7 +249,7 @@ impl Overlay {
             Kind::File => self.copy_file(layer, path, Content::Kept).map(drop),
             kind => {
                 self.demand_entry(layer, path)?;
-                let base = self.base(path, kind)?;
+                let base = self.base(layer, path, kind)?;
                 let times = Times { accessed: stat.accessed, modified: stat.modified };
                 let now = match &base {
                     Node::Link { target } => Now::Link { target: target.as_str().into(), times, id: layer.number() },
@@ -267,10 +288,23 @@ impl Overlay {
     fn note_base(&self, layer: &mut Layer, path: &str, found: &Found) -> io::Result<()> {
         if let Found::Lower(stat) = found {
             self.demand_entry(layer, path)?;
-            let base = self.base(path, stat.kind)?;
+            let base = self.base(layer, path, stat.kind)?;
             layer.put(path, Some(base), Now::Absent);
         }
         Ok(())
+    }
+
+    /// Open what is at `path` below for reading, and note in which version the agent reads it.
+    fn open_to_read(&self, layer: &mut Layer, path: &str, opening: Opening, kind: Kind) -> io::Result<File> {
+        let file = self.lower().open(path, opening)?;
+        // What is no file is not read: the caller refuses it, or lists it.
+        if kind == Kind::File && layer.reads.wants(path) {
+            let stat = stat_file(&file)?;
+            if stat.kind == Kind::File {
+                layer.reads.note(path, Some(&stat));
+            }
+        }
+        Ok(file)
     }
 
     fn discard(&self, removed: Option<Now>) {
@@ -278,6 +312,10 @@ impl Overlay {
             self.drop_content(number);
         }
     }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::NOENT.raw_os_error())
 }
 
 fn content_name(number: u64) -> String {
@@ -292,9 +330,7 @@ impl Backing for Overlay {
         }
         match self.find(&layer, path)? {
             Found::Lower(stat) => Ok(stat),
-            Found::Layer(Now::File { number, .. }) => {
-                super::plain::stat_file(&self.open_content(number, Opening::READ)?)
-            }
+            Found::Layer(Now::File { number, .. }) => stat_file(&self.open_content(number, Opening::READ)?),
             Found::Layer(now) => Ok(layer.stat(&now)),
         }
     }
@@ -302,7 +338,7 @@ impl Backing for Overlay {
     fn open(&self, path: &str, opening: Opening) -> io::Result<File> {
         let mut layer = self.layer();
         if opening.make == Make::New {
-            self.demand_room(&layer, path)?;
+            self.demand_room(&mut layer, path)?;
             let (number, file) = self.make_content(&mut layer)?;
             layer.put(path, None, Now::File { number, executable: false });
             return Ok(file);
@@ -310,7 +346,12 @@ impl Backing for Overlay {
         if path == "." {
             return self.lower().open(path, opening);
         }
-        match self.find(&layer, path)? {
+        let found = self.find(&layer, path).inspect_err(|error| {
+            if !opening.write && is_missing(error) {
+                layer.reads.note(path, None);
+            }
+        })?;
+        match found {
             Found::Layer(Now::File { number, .. }) => self.open_content(number, opening),
             Found::Layer(Now::Link { .. }) => Err(Errno::LOOP.into()),
             Found::Layer(Now::Dir { .. }) if opening.write => Err(Errno::ISDIR.into()),
@@ -318,7 +359,7 @@ impl Backing for Overlay {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 Ok(File::from(rustix::fs::openat(&self.0.store, EMPTY, flags, Mode::empty())?))
             }
-            Found::Lower(_) if !opening.write => self.lower().open(path, opening),
+            Found::Lower(stat) if !opening.write => self.open_to_read(&mut layer, path, opening, stat.kind),
             Found::Lower(stat) => match stat.kind {
                 Kind::File => {
                     let number = self.copy_file(&mut layer, path, opening.content)?;
@@ -343,7 +384,7 @@ impl Backing for Overlay {
 
     fn make_dir(&self, path: &str) -> io::Result<()> {
         let mut layer = self.layer();
-        self.demand_room(&layer, path)?;
+        self.demand_room(&mut layer, path)?;
         let now = Now::Dir { opaque: true, times: layer::now(), id: layer.number() };
         layer.put(path, None, now);
         Ok(())
@@ -397,7 +438,10 @@ impl Backing for Overlay {
         }
         let target = match self.find(&layer, to) {
             Ok(found) => Some(found),
-            Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => None,
+            Err(error) if is_missing(&error) => {
+                self.demand_still_missing(&mut layer, to)?;
+                None
+            }
             Err(error) => return Err(error),
         };
         let is_dir = source.kind() == Kind::Dir;
@@ -417,7 +461,7 @@ impl Backing for Overlay {
             Found::Layer(Now::Dir { opaque: false, .. }) => return Err(Errno::XDEV.into()),
             Found::Lower(stat) => {
                 if stat.kind == Kind::Link
-                    && let Node::Link { target } = self.base(from, stat.kind)?
+                    && let Node::Link { target } = self.base(&mut layer, from, stat.kind)?
                     && !stays_inside(to, &target)
                 {
                     return Err(Errno::PERM.into());
@@ -437,7 +481,7 @@ impl Backing for Overlay {
 
     fn make_link(&self, target: &str, path: &str) -> io::Result<()> {
         let mut layer = self.layer();
-        self.demand_room(&layer, path)?;
+        self.demand_room(&mut layer, path)?;
         if !stays_inside(path, target) {
             return Err(Errno::PERM.into());
         }
@@ -447,14 +491,19 @@ impl Backing for Overlay {
     }
 
     fn read_link(&self, path: &str) -> io::Result<OsString> {
-        let layer = self.layer();
+        let mut layer = self.layer();
         if path == "." {
             return Err(Errno::INVAL.into());
         }
         match self.find(&layer, path)? {
             Found::Layer(Now::Link { target, .. }) => Ok(OsString::from(&*target)),
             Found::Layer(_) => Err(Errno::INVAL.into()),
-            Found::Lower(_) => self.lower().read_link(path),
+            Found::Lower(stat) => {
+                let target = self.lower().read_link(path)?;
+                // Looked at before it was read: should it have been replaced in between, that shows later.
+                layer.reads.note(path, Some(&stat));
+                Ok(target)
+            }
         }
     }
 

@@ -2,14 +2,16 @@
 //! name by name where it cannot.
 
 use super::backing::{Backing, Content, Entry, Kind, Make, Near, Opening, Stat, Times};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Timestamps};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Timestamps};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Whatever is opened: not left to a program the host starts, never waited for, never a controlling terminal.
@@ -78,17 +80,39 @@ impl Plain {
     }
 }
 
+/// The directory at `path`, only to look below: where a tree begins. The one path here that is not beneath a root, and no link is
+/// followed on it either.
+///
+/// Fails with `ELOOP` where one stands on the way or at its end.
+pub(crate) fn open_without_links(path: &Path) -> io::Result<OwnedFd> {
+    let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(CWD, path, PASSING, Mode::empty(), no_links) {
+        Err(errno) if errno != Errno::LOOP => Ok(open_name_by_name(path)?),
+        opened => Ok(opened?),
+    }
+}
+
+/// The same where the kernel has no openat2, or tells of another error, which this tells of as well.
+fn open_name_by_name(path: &Path) -> Result<OwnedFd, Errno> {
+    let begin = if path.is_absolute() { "/" } else { "." };
+    let mut dir = rustix::fs::open(begin, PASSING, Mode::empty())?;
+    for step in path.components().filter(|step| !matches!(step, Component::RootDir | Component::CurDir)) {
+        dir = enter(dir.as_fd(), step.as_os_str())?;
+    }
+    Ok(dir)
+}
+
 fn beneath() -> ResolveFlags {
     ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS
 }
 
-fn enter(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+fn enter(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
     let opened = rustix::fs::openat(dir, name, PASSING | OFlags::NOFOLLOW, Mode::empty());
     opened.map_err(|errno| link_or(errno, dir, name))
 }
 
 /// A link that is not followed is no directory; what the caller needs to hear is that it is a link.
-fn link_or(errno: Errno, dir: BorrowedFd<'_>, name: &str) -> Errno {
+fn link_or(errno: Errno, dir: BorrowedFd<'_>, name: impl Arg) -> Errno {
     let is_link = errno == Errno::NOTDIR
         && rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
@@ -210,8 +234,8 @@ impl Backing for Plain {
     }
 }
 
-/// What is known of an open file.
-pub(crate) fn stat_file(file: &File) -> io::Result<Stat> {
+/// What is known of an open file or directory.
+pub(crate) fn stat_file(file: &impl AsFd) -> io::Result<Stat> {
     Ok(known(&rustix::fs::fstat(file)?))
 }
 
@@ -268,5 +292,40 @@ fn kind(file_type: FileType) -> Kind {
         FileType::BlockDevice => Kind::BlockDevice,
         FileType::CharacterDevice => Kind::CharDevice,
         FileType::Fifo | FileType::Socket | FileType::Unknown => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make their own files")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_root_is_reached_through_no_link_however_it_is_resolved() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().canonicalize().unwrap();
+        std::fs::create_dir_all(dir.join("a/b")).unwrap();
+        std::fs::write(dir.join("a/file"), "").unwrap();
+        symlink("a", dir.join("link")).unwrap();
+        symlink("b", dir.join("a/end")).unwrap();
+        symlink("file", dir.join("a/single")).unwrap();
+        let ways: [fn(&Path) -> io::Result<OwnedFd>; 2] = [open_without_links, |path| Ok(open_name_by_name(path)?)];
+        for open in ways {
+            let identity = |path: &Path| open(path).and_then(|dir| stat_file(&dir)).map(|stat| stat.identity);
+            let errno = |path: &str| Errno::from_io_error(&open(&dir.join(path)).unwrap_err()).unwrap();
+            for path in ["link", "link/b", "a/end", "a/single", "link/none"] {
+                assert_eq!(errno(path), Errno::LOOP, "{path}");
+            }
+            assert_eq!(
+                (errno("a/none"), errno("a/file"), errno("a/file/x")),
+                (Errno::NOENT, Errno::NOTDIR, Errno::NOTDIR)
+            );
+            let b = Plain::new(File::open(&dir).unwrap().into()).stat("a/b").unwrap().identity;
+            assert_eq!(identity(&dir.join("a/b")).unwrap(), b);
+            assert_eq!(identity(&dir.join("a/../a/./b/")).unwrap(), b);
+            identity(Path::new("/")).unwrap();
+            identity(Path::new(".")).unwrap();
+        }
     }
 }

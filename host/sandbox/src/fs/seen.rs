@@ -4,7 +4,6 @@
 use super::backing::{Entry, Kind, Stat};
 use super::handle::OpenFile;
 use crate::known::Known;
-use rustix::io::Errno;
 use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -27,10 +26,8 @@ const HASH_BYTES_MAX: u64 = 64 << 20;
 pub(crate) enum Recording {
     /// Nothing.
     Off,
-    /// Which paths, and what was there.
+    /// Which paths, and what was there: contents and listings by their digests.
     #[default]
-    Paths,
-    /// Digests of contents and listings, too.
     Contents,
 }
 
@@ -76,14 +73,19 @@ impl Seen {
         });
     }
 
-    /// Nothing is there.
-    pub(crate) fn absent_if_missing<T>(&mut self, rules: &Rules, path: &str, found: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &found
-            && error.raw_os_error() == Some(Errno::NOENT.raw_os_error())
-        {
-            self.note(rules, path, || Observed::Absent);
-        }
-        found
+    /// Nothing is there, or nothing that the cell may see.
+    pub(crate) fn absent(&mut self, rules: &Rules, path: &str) {
+        self.note(rules, path, || Observed::Absent);
+    }
+
+    /// A directory was gone through.
+    pub(crate) fn passed(&mut self, rules: &Rules, path: &str) {
+        self.note(rules, path, || Observed::Directory { listing: None });
+    }
+
+    /// The cell was told something that no entry of the record explains.
+    pub(crate) fn missed(&mut self) {
+        self.partial = true;
     }
 
     /// Nothing was there before the cell made it.
@@ -99,13 +101,12 @@ impl Seen {
 
     /// A directory was listed, and these entries were shown.
     pub(crate) fn listed(&mut self, rules: &Rules, path: &str, entries: &[Entry]) {
-        let digests = self.recording == Recording::Contents;
-        self.note(rules, path, || Observed::Directory { listing: digests.then(|| listing_digest(entries)) });
+        self.note(rules, path, || Observed::Directory { listing: Some(listing_digest(entries)) });
     }
 
     /// Some of the content of an open file was read; `whole` is all of it, where it came in one piece.
     pub(crate) fn content(&mut self, open: &OpenFile, whole: Option<&[u8]>) {
-        let OpenFile { file, path, bytes, .. } = open;
+        let OpenFile { file, path, .. } = open;
         let rules = &open.tree.rules;
         if self.recording == Recording::Off || self.is_own(&rules.text(path)) {
             return;
@@ -117,13 +118,12 @@ impl Seen {
             still.still(file, &open.glimpse)
         };
         let mut is_news = true;
-        let hashed = match (self.recording, whole) {
-            (Recording::Contents, Some(whole)) => {
+        let hashed = match whole {
+            Some(whole) => {
                 let digest = again(whole).inspect(|_| is_news = false);
                 Ok((whole.len() as u64, digest.or_else(|| Some(self::digest(blake3::hash(whole))))))
             }
-            (Recording::Contents, None) => hash_file(file),
-            (_, whole) => Ok((whole.map_or(*bytes, |whole| whole.len() as u64), None)),
+            None => hash_file(file),
         };
         match hashed {
             Ok((bytes, content)) => {
@@ -135,11 +135,6 @@ impl Seen {
             }
             Err(_) => self.partial = true,
         }
-    }
-
-    /// Whether digests are wanted.
-    pub(crate) fn wants_contents(&self) -> bool {
-        self.recording == Recording::Contents
     }
 
     /// The cell is about to change, or has just made, what is at `path`; the listing that shows it changes, too.

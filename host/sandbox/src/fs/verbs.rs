@@ -4,7 +4,8 @@
 use super::backing::{Entry, Kind, Near, Stat, Times};
 use super::handle::{DirHandle, FileHandle, Files};
 use super::plain::{stat_file, timestamps};
-use super::tree::{Last, Target, Tree, stays_inside};
+use super::seen::Seen;
+use super::tree::{Last, PATH_BYTES_MAX, Refused, Target, Tree, is, stays_inside};
 use rustix::io::Errno;
 use std::io;
 use std::sync::Arc;
@@ -27,12 +28,11 @@ impl Files {
         let tree = &dir.tree;
         tree.at(&dir.path, path, last, &mut self.seen, |target, seen| {
             let sight = tree.look(&target.path)?;
-            let stat = seen.absent_if_missing(&tree.rules, &target.path, tree.backing.stat_near(&target.path, near))?;
+            let stat = tree.explained(&target.path, tree.backing.stat_near(&target.path, near), seen)?;
             if stat.kind == Kind::Link && (last == Last::Follow || target.slash) {
-                return Err(Errno::LOOP.into());
+                return Err(unfollowed());
             }
-            shown(sight, stat.kind)?;
-            seen.found(&tree.rules, &target.path, &stat);
+            note(tree, target, sight, &stat, seen)?;
             if target.slash && stat.kind != Kind::Dir {
                 return Err(Errno::NOTDIR.into());
             }
@@ -47,10 +47,7 @@ impl Files {
 
     /// The entries of a directory that the cell may see.
     pub(crate) fn list(&mut self, dir: &DirHandle) -> io::Result<Vec<Entry>> {
-        let (tree, path) = (&dir.tree, &*dir.path);
-        let entries = self.seen.absent_if_missing(&tree.rules, path, shown_entries(tree, path))?;
-        self.seen.listed(&tree.rules, path, &entries);
-        Ok(entries)
+        self.list_at(dir, ".")
     }
 
     /// The same of the directory at `path`, which is opened for nothing else.
@@ -58,22 +55,17 @@ impl Files {
         let tree = &dir.tree;
         tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
             let sight = tree.look(&target.path)?;
-            match seen.absent_if_missing(&tree.rules, &target.path, shown_entries(tree, &target.path)) {
-                Ok(entries) => {
-                    seen.listed(&tree.rules, &target.path, &entries);
-                    Ok(entries)
-                }
-                Err(error) => {
-                    // That something else is there is what the cell gets to know, if it may.
-                    if error.raw_os_error() == Some(Errno::NOTDIR.raw_os_error())
-                        && let Ok(stat) = tree.backing.stat(&target.path)
-                    {
-                        shown(sight, stat.kind)?;
-                        seen.found(&tree.rules, &target.path, &stat);
-                    }
-                    Err(error)
-                }
+            let listed = shown_entries(tree, &target.path);
+            if let Err(error) = &listed
+                && is(error, Errno::NOTDIR)
+                && let Ok(stat) = tree.backing.stat(&target.path)
+            {
+                // That something else is there is what the cell gets to know, if it may.
+                note(tree, target, sight, &stat, seen)?;
             }
+            let entries = tree.explained(&target.path, listed, seen)?;
+            seen.listed(&tree.rules, &target.path, &entries);
+            Ok(entries)
         })
     }
 
@@ -81,7 +73,7 @@ impl Files {
         let (tree, spent) = (&dir.tree, Arc::clone(&self.spent));
         tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
             tree.may_change(&target.path)?;
-            refuse_existing(tree, target)?;
+            refuse_existing(tree, target, seen)?;
             spent.make()?;
             tree.backing.make_dir(&target.path).inspect_err(|_| spent.unmade())?;
             seen.made(&tree.rules, &target.path);
@@ -94,7 +86,7 @@ impl Files {
         tree.at(&dir.path, path, Last::Name, &mut self.seen, |target, seen| {
             tree.may_change(&target.path)?;
             if target.slash {
-                demand_dir(tree, target)?;
+                demand_dir(tree, target, seen)?;
                 return Err(Errno::ISDIR.into());
             }
             tree.backing.remove_file(&target.path)?;
@@ -108,7 +100,7 @@ impl Files {
         tree.at(&dir.path, path, Last::Name, &mut self.seen, |target, seen| {
             tree.may_change(&target.path)?;
             if target.dot {
-                demand_dir(tree, target)?;
+                demand_dir(tree, target, seen)?;
                 return Err(Errno::INVAL.into());
             }
             tree.backing.remove_dir(&target.path)?;
@@ -133,8 +125,9 @@ impl Files {
                 return Err(Errno::PERM.into());
             }
             if from.slash || to.slash {
-                demand_dir(tree, from)?;
+                demand_dir(tree, from, seen)?;
             }
+            refuse_leading_out(tree, from, to)?;
             tree.backing.rename(&from.path, &to.path)?;
             seen.change_all_below(&tree.rules, &from.path);
             seen.change_all_below(&tree.rules, &to.path);
@@ -145,6 +138,9 @@ impl Files {
     /// Make a symbolic link at `path` that says `says`.
     pub(crate) fn make_link(&mut self, dir: &DirHandle, says: &str, path: &str) -> io::Result<()> {
         let (tree, spent) = (&dir.tree, Arc::clone(&self.spent));
+        if says.len() > PATH_BYTES_MAX {
+            return Err(Errno::NAMETOOLONG.into());
+        }
         tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
             tree.may_change(&target.path)?;
             if says.is_empty() {
@@ -153,7 +149,7 @@ impl Files {
             if !stays_inside(&target.path, says) {
                 return Err(Errno::PERM.into());
             }
-            refuse_existing(tree, target)?;
+            refuse_existing(tree, target, seen)?;
             if target.slash {
                 return Err(Errno::NOENT.into());
             }
@@ -170,27 +166,27 @@ impl Files {
         tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
             tree.look(&target.path)?;
             if target.slash {
-                demand_dir(tree, target)?;
+                demand_dir(tree, target, seen)?;
                 return Err(Errno::INVAL.into());
             }
-            let says = tree.read_link(&target.path, seen);
-            let says = seen.absent_if_missing(&tree.rules, &target.path, says)?;
+            let says = tree.read_link(&target.path, seen)?;
             if says.starts_with('/') { Err(Errno::PERM.into()) } else { Ok(says) }
         })
     }
 
     pub(crate) fn set_times_at(&mut self, dir: &DirHandle, path: &str, last: Last, times: Times) -> io::Result<()> {
         let tree = &dir.tree;
-        tree.at(&dir.path, path, last, &mut self.seen, |target, _| {
+        tree.at(&dir.path, path, last, &mut self.seen, |target, seen| {
             tree.may_change(&target.path)?;
-            let kind = tree.backing.stat(&target.path)?.kind;
-            if kind == Kind::Link && (last == Last::Follow || target.slash) {
-                return Err(Errno::LOOP.into());
+            let stat = tree.explained(&target.path, tree.backing.stat(&target.path), seen)?;
+            if stat.kind == Kind::Link && (last == Last::Follow || target.slash) {
+                return Err(unfollowed());
             }
-            if target.slash && kind != Kind::Dir {
+            seen.found(&tree.rules, &target.path, &stat);
+            if target.slash && stat.kind != Kind::Dir {
                 return Err(Errno::NOTDIR.into());
             }
-            tree.backing.set_times(&target.path, times)
+            Ok(tree.backing.set_times(&target.path, times)?)
         })
     }
 
@@ -205,7 +201,8 @@ impl Files {
         if room == 0 {
             return Ok((bytes, false));
         }
-        let read = rustix::io::pread(&open.file, rustix::buffer::spare_capacity(&mut bytes), offset)?;
+        let read = rustix::io::pread(&open.file, rustix::buffer::spare_capacity(&mut bytes), offset)
+            .inspect_err(|_| self.seen.missed())?;
         // Capacity may be more than was asked for; the length never is.
         let ended = read < room;
         bytes.truncate(room);
@@ -258,7 +255,7 @@ impl Files {
         }
         if !handle.changed {
             handle.changed = true;
-            if open.read && self.seen.wants_contents() {
+            if open.read {
                 self.seen.content(open, None);
             }
             self.seen.change(&open.tree.rules, &open.path);
@@ -284,28 +281,64 @@ pub(crate) fn shown_entries(tree: &Tree, path: &str) -> io::Result<Vec<Entry>> {
 }
 
 /// Whether something of this kind is shown at a place of this sight; only directories are a passage.
-fn shown(sight: Sight, kind: Kind) -> io::Result<()> {
+fn shown(sight: Sight, kind: Kind) -> Result<(), Errno> {
     match sight {
         Sight::Read | Sight::Write => Ok(()),
         Sight::Passage if kind == Kind::Dir => Ok(()),
-        Sight::Passage | Sight::Hidden => Err(Errno::NOENT.into()),
-        Sight::Outside => Err(Errno::PERM.into()),
+        Sight::Passage | Sight::Hidden => Err(Errno::NOENT),
+        Sight::Outside => Err(Errno::PERM),
     }
+}
+
+/// The cell gets to know that this is there, if it may; where it may not, nothing is.
+fn note(tree: &Tree, target: &Target, sight: Sight, stat: &Stat, seen: &mut Seen) -> Result<(), Errno> {
+    match shown(sight, stat.kind) {
+        Ok(()) => seen.found(&tree.rules, &target.path, stat),
+        Err(refused) => {
+            seen.absent(&tree.rules, &target.path);
+            return Err(refused);
+        }
+    }
+    Ok(())
+}
+
+/// A link that the walk had followed: somebody put it there meanwhile.
+fn unfollowed() -> Refused {
+    Refused::Met(Errno::LOOP.into())
 }
 
 /// Before something is made: that is not paid for where something is already.
-fn refuse_existing(tree: &Tree, target: &Target) -> io::Result<()> {
+fn refuse_existing(tree: &Tree, target: &Target, seen: &mut Seen) -> Result<(), Refused> {
     match tree.backing.stat(&target.path) {
-        Ok(_) => Err(Errno::EXIST.into()),
+        Ok(stat) => {
+            seen.found(&tree.rules, &target.path, &stat);
+            Err(Errno::EXIST.into())
+        }
         // What has no other name than `.` cannot be made.
-        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) && !target.dot => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if is(&error, Errno::NOENT) && !target.dot => Ok(()),
+        found => tree.explained(&target.path, found, seen).map(drop),
     }
 }
 
-fn demand_dir(tree: &Tree, target: &Target) -> io::Result<()> {
-    match tree.backing.stat(&target.path)?.kind {
-        Kind::Dir => Ok(()),
-        _ => Err(Errno::NOTDIR.into()),
+fn demand_dir(tree: &Tree, target: &Target, seen: &mut Seen) -> Result<(), Refused> {
+    let stat = tree.explained(&target.path, tree.backing.stat(&target.path), seen)?;
+    match stat.kind {
+        Kind::Dir => seen.found(&tree.rules, &target.path, &stat),
+        // Whatever it is: it may be a thing that is not shown.
+        _ => return Err(Refused::Met(Errno::NOTDIR.into())),
     }
+    Ok(())
+}
+
+/// A link stays inside by its text (see `stays_inside`) where it was made, and must do so where it is moved. What follows links
+/// below a granted directory is not always this host.
+fn refuse_leading_out(tree: &Tree, from: &Target, to: &Target) -> Result<(), Refused> {
+    // Where this cannot be told, the system refuses to move it for the same reason.
+    if tree.backing.stat(&from.path).is_ok_and(|stat| stat.kind == Kind::Link) {
+        let says = tree.backing.read_link(&from.path)?;
+        if !says.to_str().is_some_and(|says| stays_inside(&to.path, says)) {
+            return Err(Errno::PERM.into());
+        }
+    }
+    Ok(())
 }

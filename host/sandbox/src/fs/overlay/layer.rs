@@ -1,5 +1,6 @@
 //! What one agent made of a tree, by path: pure bookkeeping. No file is touched here.
 
+use super::reads::Reads;
 use crate::fs::backing::{Kind, Stat, Times};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -55,6 +56,8 @@ struct Known {
 
 #[derive(Debug)]
 pub(super) struct Layer {
+    /// What was read of the paths that are not known.
+    pub(super) reads: Reads,
     known: BTreeMap<Box<str>, Known>,
     numbers: u64,
     copied: u64,
@@ -63,8 +66,9 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    pub(super) fn new(device: u64) -> Self {
-        Self { known: BTreeMap::new(), numbers: 0, copied: 0, root: Times::default(), device }
+    pub(super) fn new(device: u64, reads_bytes_max: usize) -> Self {
+        let reads = Reads::new(reads_bytes_max, SystemTime::now());
+        Self { reads, known: BTreeMap::new(), numbers: 0, copied: 0, root: Times::default(), device }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,5 +1,6 @@
 //! What a layer came to: its changes, the contents they need, and what was there before. Read once, when nobody writes any more.
 
+use super::bases::{BASES_BYTES_MAX, bases};
 use super::layer::Now;
 use super::{Opening, Overlay};
 use rustix::io::Errno;
@@ -9,9 +10,6 @@ use std::sync::Arc;
 use vespiary_kernel::change::{Change, ChangeSet, Node, TreePath};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::worktree::Taken;
-
-/// The longest earlier content that is kept beside a change: it is wanted for patches and merges by lines only.
-const BASE_BYTES_MAX: u64 = 4 << 20;
 
 impl Overlay {
     /// Everything that differs from what was below when it was first touched.
@@ -44,7 +42,7 @@ impl Overlay {
             }
         }
         let changes = ChangeSet::new(changes).map_err(io::Error::other)?;
-        let bases = changes.iter().filter_map(|(path, change)| self.earlier(path, change)).collect();
+        let bases = bases(self.lower(), &changes, self.0.limits.bytes_max.min(BASES_BYTES_MAX));
         Ok(Taken { changes, written, bases })
     }
 
@@ -53,16 +51,5 @@ impl Overlay {
         let max = self.0.limits.file_bytes_max;
         self.open_content(number, Opening::READ)?.take(max + 1).read_to_end(&mut content)?;
         if content.len() as u64 > max { Err(Errno::FBIG.into()) } else { Ok(content) }
-    }
-
-    /// What a file held before, where it still holds that.
-    fn earlier(&self, path: &TreePath, change: &Change) -> Option<(Digest, Arc<[u8]>)> {
-        let Some(Node::File { digest, bytes, .. }) = change.before() else { return None };
-        if *bytes > BASE_BYTES_MAX {
-            return None;
-        }
-        let mut content = Vec::new();
-        self.read_lower(path.as_str(), &mut content).ok()?;
-        (Digest::of(&content) == *digest).then(|| (*digest, Arc::from(content)))
     }
 }

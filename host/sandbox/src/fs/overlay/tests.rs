@@ -251,8 +251,7 @@ fn names_that_other_overlays_give_a_meaning_have_none_here() {
 
 #[test]
 fn copies_are_bounded_one_by_one_and_together() {
-    let ground = ground(LayerLimits { file_bytes_max: 4, bytes_max: 6, paths_max: 5 });
-    let errno = |result: io::Result<File>| result.unwrap_err().raw_os_error().map(Errno::from_raw_os_error);
+    let ground = ground(LayerLimits { file_bytes_max: 4, bytes_max: 6, paths_max: 5, ..LayerLimits::default() });
     assert_eq!(errno(ground.overlay.open("c/c", WRITE)), Some(Errno::FBIG));
     ground.overlay.open("a/c", WRITE).unwrap();
     assert_eq!(errno(ground.overlay.open("a/a/a", WRITE)), Some(Errno::NOSPC));
@@ -277,6 +276,152 @@ fn a_base_is_what_the_agent_met_and_not_what_came_later() {
     assert!(taken.bases.is_empty(), "what is not there any more is not passed off as what was");
 }
 
+/// What somebody saves at `path` below while the agent is at work: a new file in the place of the old one, as editors do.
+fn save(ground: &Ground, path: &str, text: &str) {
+    let beside = ground.lower.path().join("beside");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, ground.lower.path().join(path)).unwrap();
+}
+
+fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> Option<Errno> {
+    result.unwrap_err().raw_os_error().map(Errno::from_raw_os_error)
+}
+
+type Verb = fn(&Overlay) -> io::Result<()>;
+
+#[test]
+fn what_somebody_saved_since_it_was_read_is_not_replaced_unseen() {
+    let verbs: [Verb; 7] = [
+        |overlay| overlay.open("a/c", EMPTYING).map(drop),
+        |overlay| overlay.open("a/c", WRITE).map(drop),
+        |overlay| overlay.remove_file("a/c"),
+        |overlay| overlay.rename("a/c", "elsewhere"),
+        |overlay| overlay.rename("c/c", "a/c"),
+        |overlay| overlay.rename("a/c", "c/c"),
+        |overlay| overlay.set_times("a/c", Times::default()),
+    ];
+    for (n, verb) in verbs.into_iter().enumerate() {
+        for in_place in [false, true] {
+            let ground = ground(LayerLimits::default());
+            let overlay = &ground.overlay;
+            assert_eq!(read(overlay, "a/c").unwrap(), "two\n");
+            match in_place {
+                true => std::fs::write(ground.lower.path().join("a/c"), "saved").unwrap(),
+                false => save(&ground, "a/c", "saved"),
+            }
+            assert_eq!(errno(verb(overlay)), Some(Errno::BUSY), "{n}");
+            assert_eq!(errno(verb(overlay)), Some(Errno::BUSY), "asking again does not help: {n}");
+            assert_eq!(shown(overlay), shown(&*plain(ground.lower.path())), "nothing came of it: {n}");
+            assert_eq!(read(overlay, "a/c").unwrap(), "saved");
+            verb(overlay).unwrap();
+            if let Ok(mut file) = overlay.open("a/c", EMPTYING) {
+                file.write_all(b"mine").unwrap();
+            }
+            let taken = overlay.outcome().unwrap();
+            let Some(Node::File { digest, .. }) = taken.changes.at("a/c").unwrap().before() else { panic!() };
+            assert_eq!(*digest, Digest::of(b"saved"), "{n}");
+        }
+    }
+}
+
+/// One call of the agent reads, another happens to read later, and the next one writes what was made from the first.
+#[test]
+fn the_version_that_was_read_first_counts_until_the_agent_is_told() {
+    let ground = ground(LayerLimits::default());
+    let overlay = &ground.overlay;
+    read(overlay, "a/c").unwrap();
+    save(&ground, "a/c", "saved");
+    read(overlay, "a/c").unwrap();
+    assert_eq!(errno(overlay.open("a/c", EMPTYING)), Some(Errno::BUSY));
+    read(overlay, "a/c").unwrap();
+    save(&ground, "a/c", "saved again");
+    assert_eq!(errno(overlay.open("a/c", EMPTYING)), Some(Errno::BUSY));
+    read(overlay, "a/c").unwrap();
+    overlay.open("a/c", EMPTYING).unwrap();
+    // From here on it is the agent's own, and what is saved shows when it is applied.
+    save(&ground, "a/c", "saved too late");
+    read(overlay, "a/c").unwrap();
+    overlay.remove_file("a/c").unwrap();
+    assert!(overlay.outcome().unwrap().changes.at("a/c").unwrap().before().is_some());
+}
+
+#[test]
+fn what_came_or_went_since_the_agent_looked_is_not_undone_unseen() {
+    let ground = ground(LayerLimits::default());
+    let overlay = &ground.overlay;
+    assert_eq!(errno(read(overlay, "notes")), Some(Errno::NOENT));
+    save(&ground, "notes", "somebody's");
+    assert_eq!(errno(overlay.open("notes", EMPTYING)), Some(Errno::BUSY));
+    assert_eq!(read(overlay, "notes").unwrap(), "somebody's");
+    overlay.open("notes", EMPTYING).unwrap();
+
+    let verbs: [Verb; 4] = [
+        |overlay| overlay.open("a/c", NEW).map(drop),
+        |overlay| overlay.make_dir("a/c"),
+        |overlay| overlay.make_link("d", "a/c"),
+        |overlay| overlay.rename("c/c", "a/c"),
+    ];
+    read(overlay, "a/c").unwrap();
+    std::fs::remove_file(ground.lower.path().join("a/c")).unwrap();
+    for verb in verbs {
+        assert_eq!(errno(verb(overlay)), Some(Errno::BUSY));
+    }
+    assert_eq!(errno(read(overlay, "a/c")), Some(Errno::NOENT));
+    for verb in verbs {
+        verb(overlay).unwrap();
+        overlay.remove_file("a/c").or_else(|_| overlay.remove_dir("a/c")).unwrap();
+    }
+
+    assert_eq!(overlay.read_link("d").unwrap(), "a/c");
+    std::fs::remove_file(ground.lower.path().join("d")).unwrap();
+    std::os::unix::fs::symlink("b", ground.lower.path().join("d")).unwrap();
+    assert_eq!(errno(overlay.remove_file("d")), Some(Errno::BUSY));
+    assert_eq!(errno(overlay.rename("d", "e")), Some(Errno::BUSY));
+    assert_eq!(overlay.read_link("d").unwrap(), "b");
+    overlay.remove_file("d").unwrap();
+    // What the agent removed itself it may make again.
+    read(overlay, "b/a").unwrap();
+    overlay.remove_file("b/a").unwrap();
+    overlay.open("b/a", NEW).unwrap();
+}
+
+#[test]
+fn what_was_read_and_forgotten_is_not_replaced_unseen_either() {
+    let ground = ground(LayerLimits { reads_bytes_max: 400, ..LayerLimits::default() });
+    let overlay = &ground.overlay;
+    for path in ["a/c", "a/a/a", "b/a", "c/c"] {
+        read(overlay, path).unwrap();
+    }
+    save(&ground, "a/c", "saved");
+    assert_eq!(errno(overlay.open("a/c", EMPTYING)), Some(Errno::BUSY));
+    read(overlay, "a/c").unwrap();
+    overlay.open("a/c", EMPTYING).unwrap();
+    overlay.open("new", NEW).unwrap();
+}
+
+/// An agent pays nothing for what it removes.
+#[test]
+fn earlier_contents_are_bounded_together_and_those_that_merging_needs_come_first() {
+    let ground = ground(LayerLimits { bytes_max: 40, ..LayerLimits::default() });
+    for n in 0..9 {
+        std::fs::write(ground.lower.path().join(format!("b/{n}")), format!("content {n}\n")).unwrap();
+        ground.overlay.remove_file(&format!("b/{n}")).unwrap();
+    }
+    // The patch tells them as often as there are files.
+    for n in 0..9 {
+        std::fs::write(ground.lower.path().join(format!("c/{n}")), "alike\n").unwrap();
+        ground.overlay.remove_file(&format!("c/{n}")).unwrap();
+    }
+    let mut mine = ground.overlay.open("c/c", EMPTYING).unwrap();
+    mine.set_len(0).and_then(|()| mine.write_all(b"mine")).unwrap();
+    let taken = ground.overlay.outcome().unwrap();
+    assert_eq!(taken.changes.len(), 19);
+    assert_eq!(taken.bases.values().map(|base| base.len()).sum::<usize>(), 5 + 3 * 10);
+    assert!(taken.bases.contains_key(&Digest::of(b"three")) && !taken.bases.contains_key(&Digest::of(b"alike\n")));
+    let patch = vespiary_kernel::change::patch::render(&taken.changes, &taken);
+    assert_eq!(patch.matches("Binary files").count(), 15);
+}
+
 #[test]
 fn what_was_written_back_is_no_change_and_modes_are_kept() {
     let ground = ground(LayerLimits::default());
@@ -297,7 +442,6 @@ fn special_files_and_links_below_are_looked_at_and_no_more() {
     let pipe = ground.lower.path().join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", ground.lower.path().join("away")).unwrap();
-    let errno = |result: io::Result<()>| result.unwrap_err().raw_os_error().map(Errno::from_raw_os_error);
     let overlay = &ground.overlay;
     assert_eq!(overlay.stat("pipe").unwrap().kind, Kind::Other);
     for refused in [

@@ -114,6 +114,16 @@ fn hidden_and_outside_paths_are_refused_in_batches_too() {
 }
 
 #[test]
+fn what_is_too_long_is_not_judged_in_batches_either() {
+    let (mut cell, _, _temp) = cell(Bed::with(&["read:."]));
+    let paths = || vec![hidden_and_long(); 3];
+    let all = |codes: Vec<Option<String>>| codes.iter().all(|code| code.as_deref() == Some("name-too-long"));
+    assert!(all(Host::read(&mut cell, paths(), 100).unwrap().into_iter().map(Result::err).collect()));
+    assert!(all(Host::lengths(&mut cell, paths()).unwrap().into_iter().map(Result::err).collect()));
+    assert!(all(Host::list(&mut cell, paths()).unwrap().into_iter().map(Result::err).collect()));
+}
+
+#[test]
 fn a_call_gives_only_so_much_and_always_something() {
     let bed = Bed::with(&["read:."]).holding(&["small"]);
     for n in 0..5 {

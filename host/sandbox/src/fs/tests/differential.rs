@@ -438,6 +438,18 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Whether a link is to be moved to where, by its text, it would lead out of the tree.
+fn moves_out(root: &Path, op: &Op) -> bool {
+    let Op::Rename { from, to } = op else { return false };
+    let names = |path: &str| path.split('/').filter(|name| !matches!(*name, "" | ".")).collect::<Vec<_>>().join("/");
+    // Where the new place is named through a link, how deep that lies is not known here.
+    let through = |path: &str| std::fs::canonicalize(root.join(path).parent().unwrap_or(root)).ok();
+    let depth = through(&names(to)).and_then(|dir| Some(dir.strip_prefix(root.canonicalize().ok()?).ok()?.to_owned()));
+    let place = depth.map(|dir| dir.join("name").to_string_lossy().into_owned());
+    std::fs::read_link(root.join(from))
+        .is_ok_and(|says| !place.is_some_and(|place| super::super::tree::stays_inside(&place, &says.to_string_lossy())))
+}
+
 /// Differences that are meant.
 fn excused(op: &Op, theirs: &Answer, ours: &Answer) -> bool {
     let is = |answer: &Answer, name: &str| matches!(answer, Answer::Failed(failed) if failed == name);
@@ -476,13 +488,19 @@ proptest! {
     #[test]
     fn ours_answers_as_theirs(ops in proptest::collection::vec(any_op(), 1..30), name_by_name in any::<bool>()) {
         let temp = tempfile::tempdir().unwrap();
-        let bed = Setting { name_by_name, recording: Recording::Paths, ..Setting::of(&["write:."]) }.bed();
+        let bed = Setting { name_by_name, ..Setting::of(&["write:."]) }.bed();
         let roots = [temp.path().to_owned(), bed.root.clone()];
         roots.iter().for_each(|root| furnish(root));
         let Bed { _temp: kept, outside, root, files, dir } = bed;
         let (mut theirs, mut ours) = (Theirs::new(&roots[0]), Ours::new(Bed { _temp: tempfile::tempdir().unwrap(), outside, root, files, dir }));
         for (at, op) in ops.iter().enumerate() {
-            let (expected, found) = (theirs.run(op), ours.run(op));
+            let leads_out = moves_out(&roots[1], op);
+            let found = ours.run(op);
+            if leads_out && found == Answer::Failed("not-permitted".into()) {
+                // Theirs moves it; then nothing that follows could be compared.
+                continue;
+            }
+            let expected = theirs.run(op);
             prop_assert!(expected == found || excused(op, &expected, &found), "{at}: {op:?}\ntheirs {expected:?}\nours   {found:?}");
         }
         let [expected, found] = roots.map(|root| {

@@ -10,6 +10,7 @@ mod record;
 use super::backing::{Backing, Near, Times};
 use super::handle::{DirHandle, FileHandle, Files, Granted, Handle, Preopen};
 use super::open::Wanted;
+use super::overlay::{LayerLimits, Overlay};
 use super::plain::Plain;
 use super::seen::{Recording, Seen};
 use super::tree::{Last, Tree};
@@ -150,6 +151,11 @@ impl Bed {
         ];
         (looks, changes)
     }
+}
+
+/// A path that is hidden for its names, and too long for that to be looked at.
+pub(super) fn hidden_and_long() -> String {
+    format!("{}config", ".git/modules/".repeat(400))
 }
 
 fn only(errno: Errno, tried: &[Errno], what: &str) {
@@ -410,6 +416,106 @@ fn odd_names_are_refused_or_taken_as_they_are() {
     assert_eq!(errno(bed.files.read_link(&bed.dir, "to-odd")), Errno::ILSEQ);
     let entries = bed.files.list(&bed.dir.clone()).unwrap();
     assert!(entries.iter().any(|entry| entry.name == odd));
+}
+
+#[test]
+fn what_is_too_long_is_not_judged() {
+    let mut bed = Bed::with(&["write:."]).holding(&["other", "d/"]);
+    // Longer than the system takes at a time, with what is written or with the directory it is taken from.
+    for path in [hidden_and_long(), format!("x/../{}", hidden_and_long()), "./".repeat(2_048)] {
+        let (looks, changes) = bed.tried(&path);
+        only(Errno::NAMETOOLONG, &looks, "looked at");
+        only(Errno::NAMETOOLONG, &changes, "changed");
+        assert_eq!(errno(bed.files.list_at(&bed.dir, &path)), Errno::NAMETOOLONG);
+    }
+    let deep = "d/".repeat(1_000);
+    bed.dir.path = deep.trim_end_matches('/').into();
+    assert_eq!(errno(bed.read(&format!("{}x", "e/".repeat(1_047)))), Errno::NOENT, "4,095 bytes");
+    assert_eq!(errno(bed.read(&format!("{}xy", "e/".repeat(1_047)))), Errno::NAMETOOLONG, "4,096 bytes");
+    bed.dir.path = ".".into();
+    assert_eq!(errno(bed.files.make_link(&bed.dir, &"d/../".repeat(820), "made")), Errno::NAMETOOLONG);
+    bed.files.make_link(&bed.dir, &"d/../".repeat(180), "made").unwrap();
+}
+
+#[test]
+fn a_path_does_not_grow_without_bound_by_its_links() {
+    let mut bed = Bed::with(&["write:."]).holding(&["other", "d/"]);
+    for n in 0..9 {
+        symlink(format!("l{}{}", n + 1, "/x".repeat(450)), bed.root.join(format!("l{n}"))).unwrap();
+    }
+    symlink("d", bed.root.join("l9")).unwrap();
+    assert_eq!(errno(bed.read("l5")), Errno::NOENT, "3,600 bytes of names that lead nowhere");
+    assert_eq!(errno(bed.read("l0")), Errno::NAMETOOLONG);
+    // What was gone through does not count.
+    for n in 0..9 {
+        symlink(format!("{}r{}", "d/../".repeat(180), n + 1), bed.root.join(format!("r{n}"))).unwrap();
+    }
+    symlink("other", bed.root.join("r9")).unwrap();
+    assert_eq!(bed.read("r0").unwrap(), "content of other");
+}
+
+#[test]
+fn a_link_is_not_moved_to_where_it_leads_out() {
+    for name_by_name in [false, true] {
+        let mut bed = Setting { name_by_name, ..Setting::of(&["write:."]) }.bed().holding(&["sub/deep/x", "other"]);
+        symlink("/etc", bed.root.join("absolute")).unwrap();
+        bed.files.make_link(&bed.dir, "../secret", "sub/made").unwrap();
+        bed.files.make_link(&bed.dir, "../../other", "sub/deep/made").unwrap();
+        symlink("sub", bed.root.join("way")).unwrap();
+        for (from, to) in [
+            ("sub/made", "made"),
+            ("way/made", "made"),
+            ("sub/made", "sub/../made"),
+            ("sub/deep/made", "sub/up"),
+            ("sub/deep/made", "up"),
+            ("absolute", "moved"),
+        ] {
+            assert_eq!(errno(bed.files.rename((&bed.dir, from), (&bed.dir, to))), Errno::PERM, "{from} -> {to}");
+            assert!(std::fs::symlink_metadata(bed.root.join(to)).is_err(), "{from} -> {to}");
+        }
+        for (from, to) in [("sub/made", "sub/deep/lower"), ("sub/deep/lower", "sub/again"), ("way", "sub/deep/way")] {
+            bed.files.rename((&bed.dir, from), (&bed.dir, to)).unwrap();
+        }
+        assert_eq!(bed.files.read_link(&bed.dir, "sub/again").unwrap(), "../secret");
+    }
+}
+
+/// What is opened for writing in a worktree is copied, without its content where it is to be emptied.
+#[test]
+fn a_refused_open_empties_no_file_in_a_worktree() {
+    let mut bed = Bed::with(&["write:."]).holding(&["notes.txt", "d/"]);
+    symlink("notes.txt", bed.root.join("link")).unwrap();
+    let open = |dir: &Path| OwnedFd::from(std::fs::File::open(dir).unwrap());
+    let store = tempfile::tempdir().unwrap();
+    let lower = Box::new(Plain::new(open(&bed.root)));
+    let layer = Overlay::new(lower, open(store.path()), LayerLimits::default()).unwrap();
+    let granted: [Capability; 1] = ["write:.".parse().unwrap()];
+    let rules = Rules::new(None, rule_paths(&granted), []);
+    bed.dir.tree = Arc::new(Tree::new(Box::new(layer), rules));
+    let directory = Wanted { directory: true, ..WRITE };
+    for (path, wanted, expected) in [
+        ("notes.txt/", TRUNCATE, Errno::NOTDIR),
+        ("notes.txt/.", TRUNCATE, Errno::NOTDIR),
+        ("d/../notes.txt/", TRUNCATE, Errno::NOTDIR),
+        ("link/", TRUNCATE, Errno::NOTDIR),
+        ("notes.txt/", Wanted { read: false, ..TRUNCATE }, Errno::NOTDIR),
+        ("notes.txt/", WRITE, Errno::NOTDIR),
+        ("notes.txt", directory, Errno::NOTDIR),
+        ("notes.txt/", Wanted { create: true, ..TRUNCATE }, Errno::ISDIR),
+        ("d/", TRUNCATE, Errno::ISDIR),
+        ("d", TRUNCATE, Errno::ISDIR),
+        ("d", directory, Errno::ISDIR),
+        ("none/", TRUNCATE, Errno::NOENT),
+    ] {
+        assert_eq!(errno(bed.open(path, wanted)), expected, "{path} {wanted:?}");
+        let copies = std::fs::read_dir(store.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.metadata().unwrap().is_file()));
+        assert_eq!(copies.count(), 0, "{path} {wanted:?}: it was copied");
+        assert_eq!(bed.read("notes.txt").unwrap(), "content of notes.txt", "{path} {wanted:?}");
+    }
+    bed.write("notes.txt", "over").unwrap();
+    assert_eq!(bed.read("notes.txt").unwrap(), "over");
 }
 
 #[test]
