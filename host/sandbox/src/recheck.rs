@@ -3,12 +3,11 @@
 
 use crate::fs::backing::{Backing, Content, Kind, Make, Near, Opening, Stat};
 use crate::fs::overlay::bases::{self, BASES_BYTES_MAX};
-use crate::fs::plain::{Plain, stat_file};
+use crate::fs::plain::{Plain, open_without_links, stat_file};
 use crate::fs::seen::{hash_file, listing_digest};
 use crate::fs::tree::Tree;
 use crate::fs::{Granted, Preopen, shown_entries};
 use crate::known::{Glimpse, Known};
-use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -138,8 +137,7 @@ pub(crate) fn bases(root: &Path, changes: &ChangeSet) -> BTreeMap<Digest, Arc<[u
 }
 
 fn project(root: &Path) -> io::Result<Plain> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(Plain::new(rustix::fs::open(root, flags, Mode::empty())?))
+    Ok(Plain::new(open_without_links(root)?))
 }
 
 /// What is at `path`, as a change set says it.
@@ -182,6 +180,7 @@ fn place<'a>(granted: &'a Granted, path: &'a str) -> Option<(&'a Tree, &'a str)>
 mod tests {
     use super::*;
     use crate::scope::Scopes;
+    use rustix::fs::{CWD, FileType, Mode};
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use vespiary_kernel::grant::Grant;
@@ -298,7 +297,7 @@ mod tests {
                 "a pipe in place of a file",
                 &|| {
                     fs::rename(&a, other.path().join("g")).unwrap();
-                    rustix::fs::mknodat(rustix::fs::CWD, &a, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+                    rustix::fs::mknodat(CWD, &a, FileType::Fifo, Mode::RUSR, 0).unwrap();
                 },
                 &|| {
                     fs::remove_file(&a).unwrap();

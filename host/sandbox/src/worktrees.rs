@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is where the directories of layers are made and removed")]
 
 use crate::fs::overlay::{LayerLimits, Overlay};
-use crate::fs::plain::Plain;
+use crate::fs::plain::{Plain, open_without_links};
 use crate::recheck;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -60,7 +60,8 @@ impl Layers {
         if let Some((_, layer)) = layers.by_agent.get(&(run.clone(), agent)) {
             return Ok(layer.clone());
         }
-        let below = Plain::new(open_dir(root)?);
+        // Kept for all calls of the agent, so it must be what was granted, and not what a link in its place leads to.
+        let below = Plain::new(open_without_links(root)?);
         let number = layers.made;
         layers.made += 1;
         let store = self.store(number);
@@ -212,6 +213,19 @@ mod tests {
         layer(1).open("a.txt", emptying).unwrap();
         let before = |agent| layers.take(&run, AgentId(agent)).unwrap().changes.at("a.txt").unwrap().before().cloned();
         assert_eq!(before(1).unwrap().digest(), Some(&Digest::of(b"saved by somebody")));
+    }
+
+    #[test]
+    fn a_layer_lies_over_no_link() {
+        let (home, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let layers = Layers::open(&home.path().join("w"), LayerLimits::default()).unwrap();
+        let (run, project): (RunId, _) = ("r".parse().unwrap(), beside.path().canonicalize().unwrap().join("project"));
+        std::os::unix::fs::symlink("/etc", &project).unwrap();
+        let refused = layers.of(&run, AgentId(1), &project).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        fs::remove_file(&project).unwrap();
+        fs::create_dir(&project).unwrap();
+        layers.of(&run, AgentId(1), &project).unwrap();
     }
 
     #[test]

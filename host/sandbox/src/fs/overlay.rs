@@ -212,14 +212,15 @@ impl Overlay {
         }
     }
 
-    /// Copy the file at `path` below into the layer. Where the caller empties it next, only its length is copied.
-    fn copy_file(&self, layer: &mut Layer, path: &str, content: Content) -> io::Result<u64> {
+    /// Copy the file at `path` below into the layer, and open it there. Where the caller empties it next, only its length is copied:
+    /// nothing may fail in between, so it is in the layer once it is open.
+    fn copy_file(&self, layer: &mut Layer, path: &str, opening: Opening) -> io::Result<File> {
         self.demand_entry(layer, path)?;
         let (lower, metadata) = self.open_lower(path)?;
         let bytes = metadata.len();
         layer.may_copy(bytes, self.0.limits.bytes_max)?;
         let (number, mut file) = self.make_content(layer)?;
-        let copied = match content {
+        let copied = match opening.content {
             Content::Kept => self.read_lower(layer, path, &lower, &mut file),
             Content::Unneeded => self.read_lower(layer, path, &lower, &mut io::sink()).and_then(|node| {
                 file.set_len(bytes)?;
@@ -229,24 +230,19 @@ impl Overlay {
         let copied = copied.and_then(|node| {
             let times = Times { accessed: metadata.accessed().ok(), modified: metadata.modified().ok() };
             rustix::fs::futimens(&file, &super::plain::timestamps(times))?;
-            Ok(node)
+            Ok((node, self.open_content(number, opening)?))
         });
-        let (node, executable) = match copied {
-            Ok(node) => (node.clone(), matches!(node, Node::File { executable: true, .. })),
-            Err(error) => {
-                self.drop_content(number);
-                return Err(error);
-            }
-        };
+        let (node, opened) = copied.inspect_err(|_| self.drop_content(number))?;
+        let executable = matches!(node, Node::File { executable: true, .. });
         layer.copied(bytes);
         layer.put(path, Some(node), Now::File { number, executable });
-        Ok(number)
+        Ok(opened)
     }
 
     /// Bring what is at `path` below into the layer, whatever it is, except for a directory with all that is in it.
     fn copy_up(&self, layer: &mut Layer, path: &str, stat: &Stat) -> io::Result<()> {
         match stat.kind {
-            Kind::File => self.copy_file(layer, path, Content::Kept).map(drop),
+            Kind::File => self.copy_file(layer, path, Opening::READ).map(drop),
             kind => {
                 self.demand_entry(layer, path)?;
                 let base = self.base(layer, path, kind)?;
@@ -361,10 +357,7 @@ impl Backing for Overlay {
             }
             Found::Lower(stat) if !opening.write => self.open_to_read(&mut layer, path, opening, stat.kind),
             Found::Lower(stat) => match stat.kind {
-                Kind::File => {
-                    let number = self.copy_file(&mut layer, path, opening.content)?;
-                    self.open_content(number, opening)
-                }
+                Kind::File => self.copy_file(&mut layer, path, opening),
                 Kind::Dir => Err(Errno::ISDIR.into()),
                 Kind::Link => Err(Errno::LOOP.into()),
                 Kind::BlockDevice | Kind::CharDevice | Kind::Other => Err(Errno::PERM.into()),
