@@ -71,7 +71,7 @@ impl Files {
 
     pub(crate) fn make_dir(&mut self, dir: &DirHandle, path: &str) -> io::Result<()> {
         let (tree, spent) = (&dir.tree, Arc::clone(&self.spent));
-        tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
+        tree.at(&dir.path, path, Last::Name, &mut self.seen, |target, seen| {
             tree.may_change(&target.path)?;
             refuse_existing(tree, target, seen)?;
             spent.make()?;
@@ -141,7 +141,7 @@ impl Files {
         if says.len() > PATH_BYTES_MAX {
             return Err(Errno::NAMETOOLONG.into());
         }
-        tree.at(&dir.path, path, Last::Keep, &mut self.seen, |target, seen| {
+        tree.at(&dir.path, path, Last::Name, &mut self.seen, |target, seen| {
             tree.may_change(&target.path)?;
             if says.is_empty() {
                 return Err(Errno::NOENT.into());

@@ -267,6 +267,17 @@ fn what_is_hidden_is_absent_to_look_at_and_not_to_be_changed() {
 }
 
 #[test]
+fn a_directory_is_made_through_no_link_that_leads_nowhere() {
+    let mut bed = Bed::with(&["write:."]).holding(&["sub/file"]);
+    symlink("none", bed.root.join("link")).unwrap();
+    for path in ["link", "link/", "sub/../link", "sub/../link/"] {
+        assert_eq!(errno(bed.files.make_dir(&bed.dir, path)), Errno::EXIST, "{path}");
+        assert_eq!(errno(bed.files.make_link(&bed.dir, "sub", path)), Errno::EXIST, "{path}");
+    }
+    assert!(!bed.root.join("none").exists());
+}
+
+#[test]
 fn a_link_to_what_is_hidden_is_hidden_too() {
     let mut bed = Bed::with(&["write:."]).holding(&[".env", "other", "dir/.env", ".git/config"]);
     symlink(".env", bed.root.join("plain")).unwrap();
