@@ -182,6 +182,20 @@ fn any_writing_of(value: &str) -> impl Strategy<Value = String> {
     value.bytes().map(any_writing).collect::<Vec<_>>().prop_map(|bytes| bytes.concat())
 }
 
+/// What becomes of `text` where it comes in pieces as long as `cuts` say, and the rest.
+fn in_pieces(scrubber: &Scrubber, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    let mut stream = scrubber.stream();
+    let (mut clean, mut rest) = (Vec::new(), text);
+    for cut in cuts {
+        let (piece, after) = rest.split_at((*cut).min(rest.len()));
+        clean.extend(stream.push(piece));
+        rest = after;
+    }
+    clean.extend(stream.push(rest));
+    clean.extend(stream.finish());
+    clean
+}
+
 proptest! {
     #[test]
     fn cuts_make_no_difference(parts in prop::collection::vec(prop_oneof![
@@ -189,15 +203,7 @@ proptest! {
         prop::collection::vec(any::<u8>(), 0..6)], 0..8), cuts in prop::collection::vec(1usize..9, 1..40)) {
         let text = parts.concat();
         let scrubber = scrubber();
-        let mut stream = scrubber.stream();
-        let (mut clean, mut rest) = (Vec::new(), text.as_slice());
-        for cut in cuts {
-            let (piece, after) = rest.split_at(cut.min(rest.len()));
-            clean.extend(stream.push(piece));
-            rest = after;
-        }
-        clean.extend(stream.push(rest));
-        clean.extend(stream.finish());
+        let clean = in_pieces(&scrubber, &text, &cuts);
         prop_assert_eq!(&clean, &scrubber.bytes(&text).into_owned());
         prop_assert!(!clean.windows(VALUE.len()).any(|w| w == VALUE.as_bytes()));
     }
@@ -212,15 +218,6 @@ proptest! {
         let whole = scrubber.text(&text).into_owned();
         prop_assert!(whole.contains("[secret:TOKEN]"), "{text} became {whole}");
         prop_assert!(whole.len() <= before.len() + "[secret:TOKEN]".len() + after.len(), "{text} became {whole}");
-        let mut stream = scrubber.stream();
-        let (mut clean, mut rest) = (Vec::new(), text.as_bytes());
-        for cut in cuts {
-            let (piece, more) = rest.split_at(cut.min(rest.len()));
-            clean.extend(stream.push(piece));
-            rest = more;
-        }
-        clean.extend(stream.push(rest));
-        clean.extend(stream.finish());
-        prop_assert_eq!(String::from_utf8(clean).unwrap(), whole);
+        prop_assert_eq!(String::from_utf8(in_pieces(&scrubber, text.as_bytes(), &cuts)).unwrap(), whole);
     }
 }
