@@ -521,6 +521,4 @@ fn cause(outcome: Outcome) -> Failure {
 }
 
 #[cfg(test)]
-mod floods;
-#[cfg(test)]
 mod tests;

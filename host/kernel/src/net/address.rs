@@ -117,6 +117,11 @@ impl Network {
         (self.prefix == bits(self.base)).then_some(self.base)
     }
 
+    /// Whether its addresses are those of IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        self.base.is_ipv4()
+    }
+
     /// Whether `address` lies in it.
     pub fn holds(&self, address: IpAddr) -> bool {
         self.contains(&Self::of(address))
@@ -124,7 +129,7 @@ impl Network {
 
     /// Whether all of `other` lies in it.
     pub fn contains(&self, other: &Network) -> bool {
-        self.base.is_ipv4() == other.base.is_ipv4()
+        self.is_ipv4() == other.is_ipv4()
             && self.prefix <= other.prefix
             && masked(number(other.base), bits(self.base), self.prefix) == number(self.base)
     }

@@ -123,7 +123,7 @@ impl HostPattern {
     /// Whether a prohibition of `rule` may stop requests to some host that this means. Where names lead is not looked at.
     pub fn loses_to(&self, rule: &HostPattern) -> bool {
         let carried_there = || match (self, rule) {
-            (Self::Network(own), Self::Network(rule)) => !is_ipv4(own) && is_ipv4(rule),
+            (Self::Network(own), Self::Network(rule)) => !own.is_ipv4() && rule.is_ipv4(),
             _ => false,
         };
         rule.takes_all_of(self) || self.meet(rule).is_some() || carried_there()
@@ -159,10 +159,6 @@ impl HostPattern {
             NetHost::Address(address) => Self::Network(Network::of(*address)),
         }
     }
-}
-
-fn is_ipv4(network: &Network) -> bool {
-    "0.0.0.0/0".parse::<Network>().is_ok_and(|all| all.contains(network))
 }
 
 impl FromStr for HostPattern {
