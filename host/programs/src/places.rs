@@ -139,6 +139,7 @@ impl Search {
             if let Some(below) = below.filter(|_| kind.is_dir() && own > Sight::Hidden) {
                 let others = self.places.overlays();
                 self.look_below(&below, &path, own, depth + 1)?;
+                // A place of its own, with the same access, is a mount: it stays where it is.
                 if own == Sight::Write && self.places.overlays() > others && !self.is_even_below(&below) {
                     self.places.write.insert(path.clone());
                 }
