@@ -8,16 +8,42 @@ use std::fmt::{self, Write};
 /// Lines shown before and after a change.
 const CONTEXT: usize = 3;
 
+/// After so many bytes no further change is told. One content can stand in any number of files, so a patch may be far longer than
+/// all that agents wrote; nobody reads that, and the change set has every change.
+const PATCH_BYTES_MAX: usize = 64 << 20;
+
 /// The patch. A content that is no text, or was not kept, is told by length and digest, with git's own words for a file it
 /// cannot patch: whoever applies the patch is stopped there and not left with half of it. Directories, which git does not
-/// know, are told in lines that it passes over.
+/// know, are told in lines that it passes over. Once the patch is longer than 64 MiB, the next change that git knows is told so,
+/// and how many more there are: git is stopped there, too.
 pub fn render(set: &ChangeSet, contents: &impl Contents) -> String {
+    within(PATCH_BYTES_MAX, set, contents)
+}
+
+pub(super) fn within(bytes_max: usize, set: &ChangeSet, contents: &impl Contents) -> String {
     let mut out = String::new();
-    for (path, change) in set {
+    for (told, (path, change)) in set.iter().enumerate() {
         // Writing to a string cannot fail.
+        if out.len() > bytes_max {
+            let _ = untold(set, told, &mut out);
+            break;
+        }
         let _ = one(path, change, contents, &mut out);
     }
     out
+}
+
+/// What stands in place of all changes after the first `told`.
+fn untold(set: &ChangeSet, told: usize, out: &mut String) -> fmt::Result {
+    let rest = || set.iter().skip(told);
+    let first = rest().find(|(_, change)| file(change.before()).or(file(change.after())).is_some());
+    if let Some((path, change)) = first {
+        let (a, b) = (quoted("a/", path.as_str()), quoted("b/", path.as_str()));
+        writeln!(out, "diff --git {a} {b}")?;
+        modes(file(change.before()), file(change.after()), out)?;
+        writeln!(out, "Binary files {a} and {b} differ")?;
+    }
+    writeln!(out, "# {} more changes are only in the change set: the patch would be too long", rest().count())
 }
 
 fn one(path: &TreePath, change: &Change, contents: &impl Contents, out: &mut String) -> fmt::Result {
@@ -50,12 +76,7 @@ fn file_pair(
 ) -> fmt::Result {
     let (a, b) = (quoted("a/", path.as_str()), quoted("b/", path.as_str()));
     writeln!(out, "diff --git {a} {b}")?;
-    match (before.map(mode), after.map(mode)) {
-        (None, Some(new)) => writeln!(out, "new file mode {new}")?,
-        (Some(old), None) => writeln!(out, "deleted file mode {old}")?,
-        (Some(old), Some(new)) if old != new => writeln!(out, "old mode {old}\nnew mode {new}")?,
-        _ => {}
-    }
+    modes(before, after, out)?;
     let (old, new) = (said(before, contents), said(after, contents));
     let (Some(old), Some(new)) = (old.as_deref().and_then(of), new.as_deref().and_then(of)) else {
         writeln!(out, "# from {}\n# to   {}", identity(before), identity(after))?;
@@ -67,6 +88,15 @@ fn file_pair(
     let name = |there: bool, name: String| if there { name } else { "/dev/null".to_owned() };
     writeln!(out, "--- {}\n+++ {}", name(before.is_some(), a), name(after.is_some(), b))?;
     unified(old, new, out)
+}
+
+fn modes(before: Option<&Node>, after: Option<&Node>, out: &mut String) -> fmt::Result {
+    match (before.map(mode), after.map(mode)) {
+        (None, Some(new)) => writeln!(out, "new file mode {new}"),
+        (Some(old), None) => writeln!(out, "deleted file mode {old}"),
+        (Some(old), Some(new)) if old != new => writeln!(out, "old mode {old}\nnew mode {new}"),
+        _ => Ok(()),
+    }
 }
 
 /// The hunks, each with the lines around it; those that come close share what lies between them.

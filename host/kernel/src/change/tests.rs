@@ -301,3 +301,27 @@ fn a_patch_says_what_changed_and_lets_no_name_pretend() {
     );
     assert_eq!(patch, expected);
 }
+
+/// Each of many files may hold the same text, which is kept once; the patch tells it each time.
+#[test]
+fn a_patch_that_grows_too_long_says_so_and_stops_git() {
+    let mut blobs = Blobs::new();
+    let text = file(&"line\n".repeat(100), &mut blobs);
+    let mut to: Tree = (0..50).map(|n| (path(&format!("f{n:02}")), text.clone())).collect();
+    to.insert(path("f00.d"), Node::Directory);
+    let set = between(&Tree::new(), &to);
+    let whole = patch::within(usize::MAX, &set, &blobs);
+    assert_eq!(whole, patch::render(&set, &blobs));
+    let cut = patch::within(2_000, &set, &blobs);
+    let told = cut.matches("\n+++ ").count();
+    assert!(cut.len() < 3_000 && (2..5).contains(&told), "{cut}");
+    let untold = cut.split_once(&format!("diff --git a/f{told:02} b/f{told:02}\n")).unwrap().1;
+    let more = 50 - told;
+    assert_eq!(
+        untold,
+        format!(
+            "new file mode 100644\nBinary files a/f{told:02} and b/f{told:02} differ\n\
+             # {more} more changes are only in the change set: the patch would be too long\n"
+        )
+    );
+}
