@@ -46,13 +46,21 @@ pub(crate) struct LayerLimits {
     pub(crate) bytes_max: u64,
     /// Paths that are known to differ, or to be gone.
     pub(crate) paths_max: usize,
+    /// Those paths, and what links say, together, bytes of memory.
+    pub(crate) names_bytes_max: usize,
     /// What is remembered of what was read, bytes of memory.
     pub(crate) reads_bytes_max: usize,
 }
 
 impl Default for LayerLimits {
     fn default() -> Self {
-        Self { file_bytes_max: 64 << 20, bytes_max: 256 << 20, paths_max: 100_000, reads_bytes_max: 16 << 20 }
+        Self {
+            file_bytes_max: 64 << 20,
+            bytes_max: 256 << 20,
+            paths_max: 100_000,
+            names_bytes_max: 16 << 20,
+            reads_bytes_max: 16 << 20,
+        }
     }
 }
 
@@ -129,7 +137,9 @@ impl Overlay {
         if path.parse::<TreePath>().is_err() {
             return Err(Errno::NAMETOOLONG.into());
         }
-        if layer.len() >= self.0.limits.paths_max { Err(Errno::NOSPC.into()) } else { Ok(()) }
+        let LayerLimits { paths_max, names_bytes_max, .. } = self.0.limits;
+        let full = layer.len() >= paths_max || layer.names_bytes() + path.len() > names_bytes_max;
+        if full { Err(Errno::NOSPC.into()) } else { Ok(()) }
     }
 
     /// A new file for content.
@@ -463,7 +473,7 @@ impl Backing for Overlay {
             }
             Found::Layer(_) => {}
         }
-        layer.may_move(from, to)?;
+        layer.may_move(from, to, self.0.limits.names_bytes_max)?;
         if let Some(target) = &target {
             self.note_base(&mut layer, to, target)?;
         }

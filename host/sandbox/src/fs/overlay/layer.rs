@@ -59,6 +59,8 @@ pub(super) struct Layer {
     /// What was read of the paths that are not known.
     pub(super) reads: Reads,
     known: BTreeMap<Box<str>, Known>,
+    /// How long all known paths and the targets of links are together.
+    names_bytes: usize,
     numbers: u64,
     copied: u64,
     root: Times,
@@ -68,11 +70,16 @@ pub(super) struct Layer {
 impl Layer {
     pub(super) fn new(device: u64, reads_bytes_max: usize) -> Self {
         let reads = Reads::new(reads_bytes_max, SystemTime::now());
-        Self { reads, known: BTreeMap::new(), numbers: 0, copied: 0, root: Times::default(), device }
+        Self { reads, known: BTreeMap::new(), names_bytes: 0, numbers: 0, copied: 0, root: Times::default(), device }
     }
 
     pub(super) fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// What its names take, bytes of memory.
+    pub(super) fn names_bytes(&self) -> usize {
+        self.names_bytes
     }
 
     /// A number that was never given out.
@@ -153,9 +160,14 @@ impl Layer {
 
     /// Put something at `path`. `base` is what was below; what is known of that already stays.
     pub(super) fn put(&mut self, path: &str, base: Option<Node>, now: Now) {
+        self.names_bytes += target_bytes(&now);
         match self.known.get_mut(path) {
-            Some(known) => known.now = now,
+            Some(known) => {
+                self.names_bytes -= target_bytes(&known.now);
+                known.now = now;
+            }
             None => {
+                self.names_bytes += path.len();
                 self.known.insert(path.into(), Known { base, now });
             }
         }
@@ -164,15 +176,22 @@ impl Layer {
     /// Take away what is at `path`, and give it back. That there was something below is remembered.
     pub(super) fn remove(&mut self, path: &str) -> Option<Now> {
         let known = self.known.get_mut(path)?;
+        self.names_bytes -= target_bytes(&known.now);
         if known.base.is_some() {
             return Some(std::mem::replace(&mut known.now, Now::Absent));
         }
+        self.names_bytes -= path.len();
         self.known.remove(path).map(|known| known.now)
     }
 
-    /// Whether everything that a rename moves may stand where it comes to stand.
-    pub(super) fn may_move(&self, from: &str, to: &str) -> io::Result<()> {
+    /// Whether everything that a rename moves may stand where it comes to stand, and the names that are new still fit.
+    pub(super) fn may_move(&self, from: &str, to: &str, names_bytes_max: usize) -> io::Result<()> {
+        let mut names_bytes = self.names_bytes;
         for path in self.moved(from) {
+            names_bytes += path.len() + to.len() - from.len();
+            if names_bytes > names_bytes_max {
+                return Err(Errno::NOSPC.into());
+            }
             let new = format!("{to}{}", &path[from.len()..]);
             if new.len() > PATH_BYTES_MAX {
                 return Err(Errno::NAMETOOLONG.into());
@@ -248,6 +267,13 @@ impl Layer {
 
     pub(super) fn set_root_times(&mut self, times: Times) {
         self.root = with(self.root, times);
+    }
+}
+
+fn target_bytes(now: &Now) -> usize {
+    match now {
+        Now::Link { target, .. } => target.len(),
+        _ => 0,
     }
 }
 

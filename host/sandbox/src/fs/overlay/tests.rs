@@ -265,6 +265,30 @@ fn copies_are_bounded_one_by_one_and_together() {
 }
 
 #[test]
+fn names_and_links_are_bounded_in_memory_however_they_come_and_go() {
+    let ground = ground(LayerLimits { names_bytes_max: 100, ..LayerLimits::default() });
+    let (overlay, long) = (&ground.overlay, "n".repeat(45));
+    overlay.make_dir("dir").unwrap();
+    overlay.open("dir/1", NEW).unwrap();
+    overlay.make_link(&long, "link").unwrap();
+    assert_eq!(errno(overlay.open(&long, NEW)), Some(Errno::NOSPC));
+    overlay.remove_file("link").unwrap();
+    overlay.open(&long, NEW).unwrap();
+    assert_eq!(errno(overlay.rename("dir", &"d".repeat(44))), Some(Errno::NOSPC));
+    overlay.rename("dir", &"d".repeat(15)).unwrap();
+    overlay.rename(&long, "short").unwrap();
+    overlay.rename(&"d".repeat(15), "dir").unwrap();
+    overlay.remove_file("dir/1").unwrap();
+    overlay.remove_dir("dir").unwrap();
+    overlay.remove_file("short").unwrap();
+    assert_eq!(overlay.layer().names_bytes(), 0, "what is forgotten takes nothing");
+    overlay.remove_file("a/c").unwrap();
+    overlay.make_link(&long, "a/c").unwrap();
+    overlay.remove_file("a/c").unwrap();
+    assert_eq!(overlay.layer().names_bytes(), "a/c".len(), "that it was there is remembered");
+}
+
+#[test]
 fn a_base_is_what_the_agent_met_and_not_what_came_later() {
     let ground = ground(LayerLimits::default());
     ground.overlay.open("a/c", WRITE).unwrap().write_all(b"mine").unwrap();
