@@ -3,11 +3,13 @@
 
 use crate::jobs::Ground;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::SemaphorePermit;
 use vespiary_kernel::account::Resource;
 use vespiary_kernel::call::{Artifact, Failure};
 use vespiary_kernel::change::merge::{Conflict, Merge};
-use vespiary_kernel::change::{ChangeSet, Contents, Node, patch};
+use vespiary_kernel::change::{Change, ChangeSet, Contents, Node, TreePath, patch};
 use vespiary_kernel::event::{Event, Payload};
 use vespiary_kernel::ids::Digest;
 use vespiary_kernel::json::Json;
@@ -25,16 +27,31 @@ const TEXT_BYTES_MAX: usize = 4 << 20;
 /// several of them changed is a conflict: which agent ended first must not decide which texts can still be joined.
 const TEXTS_BYTES_MAX: usize = 256 << 20;
 
+/// Which paths were changed in which way, in memory until the run ends, bytes: paths can be long, and agents many.
+const CHANGES_BYTES_MAX: u64 = 256 << 20;
+
+/// What a change takes beside its path and what links say, bytes of memory.
+const CHANGE_BYTES: usize = 200;
+
 /// What the agents of a run have changed so far.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     merge: Merge,
+    /// What the changes in `merge` take, each side's.
+    changes_bytes: u64,
     texts: BTreeMap<Digest, Arc<[u8]>>,
     /// How long all texts are together, those not held included.
     bytes: usize,
 }
 
 impl Gathered {
+    /// Whether there is room for `changes`, too.
+    fn demand_room(&self, changes: &ChangeSet) -> Result<(), Failure> {
+        let (limit, used) = (CHANGES_BYTES_MAX, self.changes_bytes.saturating_add(weight(changes)));
+        let hit = || Failure::Limit(LimitHit { quota: "changes-bytes".into(), limit, used });
+        if used > limit { Err(hit()) } else { Ok(()) }
+    }
+
     fn hold(&mut self, digest: Digest, text: Arc<[u8]>) {
         if text.len() > TEXT_BYTES_MAX || self.texts.contains_key(&digest) {
             return;
@@ -57,19 +74,49 @@ pub struct Changed {
     pub conflicts: Vec<Conflict>,
 }
 
+/// What a change set takes in memory, bytes.
+fn weight(changes: &ChangeSet) -> u64 {
+    let target = |node: Option<&Node>| match node {
+        Some(Node::Link { target }) => target.len(),
+        _ => 0,
+    };
+    let one = |(path, change): (&TreePath, &Change)| {
+        CHANGE_BYTES + path.as_str().len() + target(change.before()) + target(change.after())
+    };
+    changes.iter().map(one).sum::<usize>() as u64
+}
+
 impl Ground {
     /// Take what an isolated agent changed, and record it. Where the agent did its work, it counts towards what the run comes
-    /// to. Blocks for as long as reading its files takes.
-    pub(crate) fn keep_changes(&self, agent: &Principal, done: bool) -> Result<(), Failure> {
+    /// to. One agent of the run at a time, since all that it wrote is in memory meanwhile.
+    pub(crate) async fn keep_changes(&self, agent: &Principal, done: bool) -> Result<(), Failure> {
+        let _turn = self.turn(agent).await;
+        blocking(|| self.keep_changes_now(agent, done))
+    }
+
+    /// Take what `origin` changed in its worktree as what `agent` changes: its answer is that one's, too. The dispatcher has found
+    /// the project to be what it was then. One agent of the run at a time.
+    pub(crate) async fn keep_changes_again(&self, agent: &Principal, origin: &Origin) -> Result<(), Failure> {
+        let _turn = self.turn(agent).await;
+        blocking(|| self.keep_changes_again_now(agent, origin))
+    }
+
+    async fn turn(&self, agent: &Principal) -> Option<SemaphorePermit<'_>> {
+        match agent.isolation() {
+            Isolation::Worktree => self.keeping.acquire().await.ok(),
+            _ => None,
+        }
+    }
+
+    /// The same out of turn, for one who cannot wait. Blocks for as long as reading its files takes.
+    pub(crate) fn keep_changes_now(&self, agent: &Principal, done: bool) -> Result<(), Failure> {
         let (Isolation::Worktree, Some(worktrees)) = (agent.isolation(), &self.worktrees) else { return Ok(()) };
         let taken =
             worktrees.take(agent.run().id(), agent.agent()).map_err(|error| Failure::Failed(error.to_string()))?;
         self.keep(agent, taken, done)
     }
 
-    /// Take what `origin` changed in its worktree as what `agent` changes: its answer is that one's, too. The dispatcher has found
-    /// the project to be what it was then.
-    pub(crate) fn keep_changes_again(&self, agent: &Principal, origin: &Origin) -> Result<(), Failure> {
+    fn keep_changes_again_now(&self, agent: &Principal, origin: &Origin) -> Result<(), Failure> {
         let (Isolation::Worktree, Some(worktrees)) = (agent.isolation(), &self.worktrees) else { return Ok(()) };
         let recall = self.dispatcher.recall();
         let lost = || Failure::Failed(format!("what {origin} changed can no longer be read from the ledger"));
@@ -89,6 +136,9 @@ impl Ground {
         if taken.changes.is_empty() {
             return Ok(());
         }
+        if done {
+            self.gathered().demand_room(&taken.changes)?;
+        }
         let patch = patch::render(&taken.changes, &taken).into_bytes();
         let lengths = || taken.written.values().map(|content| content.len()).chain([patch.len()]);
         storable(lengths())?;
@@ -105,7 +155,8 @@ impl Ground {
         if !done {
             return Ok(());
         }
-        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathered = self.gathered();
+        gathered.changes_bytes = gathered.changes_bytes.saturating_add(weight(&taken.changes));
         taken.written.into_iter().chain(taken.bases).for_each(|(digest, text)| gathered.hold(digest, text));
         // The cell was held to its scope at each write; this is the same rule once more, on what came out.
         let rules = Scope::whole(agent.grant().clone()).rules(None);
@@ -115,9 +166,13 @@ impl Ground {
         Ok(())
     }
 
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Bring together and record what all agents changed; nothing where nobody changed anything.
     pub(crate) fn merge_changes(&self) -> Option<Changed> {
-        let gathered = std::mem::take(&mut *self.gathered.lock().unwrap_or_else(PoisonError::into_inner));
+        let gathered = std::mem::take(&mut *self.gathered());
         if gathered.merge.is_empty() {
             return None;
         }
@@ -134,6 +189,14 @@ impl Ground {
             artifacts,
         });
         Some(Changed { changes: merged.changes, conflicts: merged.conflicts })
+    }
+}
+
+/// Do what blocks without keeping other tasks from their turn.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 
@@ -188,6 +251,19 @@ mod tests {
         storable([].into_iter()).unwrap();
         let Err(Failure::Limit(hit)) = storable([1, most + 1].into_iter()) else { panic!("it cannot be recorded") };
         assert_eq!((hit.limit, hit.used), (STORED_BYTES_MAX, STORED_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn paths_and_what_links_say_are_counted_over_all_agents() {
+        let link = Node::Link { target: "b".repeat(1_000) };
+        let change = Change::new(None, Some(link)).unwrap();
+        let set = ChangeSet::new(BTreeMap::from([("a".repeat(100).parse().unwrap(), change)])).unwrap();
+        assert_eq!(weight(&set), 1_100 + CHANGE_BYTES as u64);
+        let mut gathered = Gathered { changes_bytes: CHANGES_BYTES_MAX - weight(&set), ..Gathered::default() };
+        gathered.demand_room(&set).unwrap();
+        gathered.changes_bytes += 1;
+        let Err(Failure::Limit(hit)) = gathered.demand_room(&set) else { panic!("there is no room") };
+        assert_eq!((hit.limit, hit.used), (CHANGES_BYTES_MAX, CHANGES_BYTES_MAX + 1));
     }
 
     #[test]

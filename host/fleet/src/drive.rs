@@ -14,6 +14,7 @@ use crate::tally::Tally;
 use crate::watch::Watch;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use vespiary_kernel::call::Failure;
 use vespiary_kernel::dispatch::Dispatcher;
 use vespiary_kernel::event::{Event, Payload, RunError, RunStatus};
@@ -149,6 +150,7 @@ pub async fn drive(
         library: settings.workflows,
         worktrees: settings.worktrees,
         gathered: Mutex::default(),
+        keeping: Semaphore::new(1),
         model: settings.model,
         budget_tokens: settings.budget_tokens,
         spent_before: settings.spent_before,

@@ -47,6 +47,8 @@ pub(crate) struct Ground {
     /// Who keeps what isolated agents write; none where nobody does.
     pub(crate) worktrees: Option<Arc<dyn Worktrees>>,
     pub(crate) gathered: Mutex<Gathered>,
+    /// Held by the one agent whose changes are being taken.
+    pub(crate) keeping: Semaphore,
     /// The model that is asked where an agent names none; none where there is no provider.
     pub(crate) model: Option<ModelName>,
     /// The script's `budget.total`, tokens.
@@ -246,8 +248,8 @@ impl Ground {
         };
         // An agent whose changes cannot be kept has not done its work, whatever it answered.
         let kept = match &tried.reused {
-            Some(origin) => self.keep_changes_again(&agent, origin),
-            None => self.keep_changes(&agent, result.is_ok()),
+            Some(origin) => self.keep_changes_again(&agent, origin).await,
+            None => self.keep_changes(&agent, result.is_ok()).await,
         };
         let result = match (kept, result) {
             (Err(lost), Ok(_)) => Err(lost),
@@ -346,7 +348,7 @@ impl Ground {
                 continue;
             }
             // What it left half done is kept and not built upon.
-            self.keep_changes(agent, false)?;
+            self.keep_changes(agent, false).await?;
             tokio::time::sleep(backoff).await;
             backoff *= 2;
         }
@@ -397,7 +399,7 @@ impl Drop for OpenAgent<'_> {
     fn drop(&mut self) {
         if !self.kept {
             // What it had come to is kept as far as it can be; nobody is left to hear that it cannot.
-            let _ = self.ground.keep_changes(self.agent, false);
+            let _ = self.ground.keep_changes_now(self.agent, false);
         }
         if !self.closed {
             self.close(Some(Failure::Cancelled));
