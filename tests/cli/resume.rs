@@ -326,6 +326,43 @@ fn an_effect_in_doubt_is_asked_about() {
     assert!(doubts > 0, "forty kills never met a call under way");
 }
 
+/// A worktree keeps what is written, and nothing else: what a program did is done, and whether the second one did is not known.
+#[test]
+fn what_an_isolated_agent_did_outside_is_neither_done_again_nor_forgotten() {
+    let place = Place::new();
+    let manifest = WRITER.replace("'write:.'", "'exec:sh'");
+    let plugin = place.plugin(&component("tests/guests/built/writer-agent.wasm"), &manifest);
+    let script = place.script(
+        "const sh = text => ({ tool: 'exec.run', arguments: { program: 'sh', args: ['-c', text] } })\n\
+         const calls = [sh('echo done'), sh('sleep 600')]\n\
+         return await agent('go', { agentType: 'writer', isolation: 'worktree', context: { calls } })\n",
+    );
+    let args = place.run_args(&script, &["--allow", "exec:sh", "--plugin", plugin.to_str().unwrap()]);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let running = super::Running::start(place.command_for_signals(&args));
+    // The agent itself and its two programs.
+    let until = Instant::now() + Duration::from_secs(120);
+    let admitted = |run: &str| events(&place, run).iter().filter(|(name, _)| name == "call-admitted").count();
+    while runs(&place).first().is_none_or(|run| admitted(run) < 3) {
+        assert!(Instant::now() < until, "the second program never began");
+        thread::sleep(Duration::from_millis(50));
+    }
+    running.send(Signal::KILL);
+    running.wait();
+    place.vespiary(&["runs", "resume", "last", "--json"]);
+    let events = events(&place, &runs(&place)[1]);
+    let of = |sort: &str| -> Vec<&Value> {
+        events.iter().filter(|(name, _)| name == sort).map(|(_, event)| event).collect()
+    };
+    let programs: Vec<_> =
+        of("call-intended").into_iter().filter(|event| event["tool"] == "exec.run").map(|event| &event["call"]).collect();
+    let ends: Vec<_> = of("call-ended").into_iter().filter(|event| programs.contains(&&event["call"])).collect();
+    assert_eq!(ends.len(), 2, "{ends:#?}");
+    assert!(ends[0]["reused"].is_object() && ends[0]["failure"].is_null(), "{:#}", ends[0]);
+    assert!(ends[1]["failure"].to_string().contains("was interrupted"), "{:#}", ends[1]);
+    assert!(of("call-admitted").iter().all(|event| !programs.contains(&&event["call"])), "neither ran");
+}
+
 #[test]
 fn a_project_that_has_moved_is_still_the_same() {
     let place = Place::new();

@@ -250,9 +250,12 @@ impl Dispatcher {
         let scope = self.judge(who, &call.tool, &call.arguments, &plugin, &extra).await?;
         open.decided = Some((plugin.digest, scope.clone()));
         // What an agent does in its own worktree is only worth anything together; and what it can have again for nothing need not
-        // be kept.
-        let kept =
-            call.keep == Keep::Value || who.is_inside() && who.isolation() == Isolation::Shared && scope.has_effects();
+        // be kept. What it does outside is done.
+        let lasting = match who.isolation() {
+            Isolation::Shared => scope.has_effects(),
+            Isolation::Worktree => scope.has_effects_outside(),
+        };
+        let kept = call.keep == Keep::Value || who.is_inside() && lasting;
         if want == Want::Call && kept {
             let key = reuse::key(&call.tool, &plugin.digest, &call.arguments, &scope, who.isolation());
             open.key = Some(key);

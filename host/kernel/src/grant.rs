@@ -74,6 +74,11 @@ impl Grant {
         self.0.iter().any(Capability::has_effects)
     }
 
+    /// Whether a call under this grant can change what no worktree holds: what programs, servers and the network are told to do.
+    pub fn has_effects_outside(&self) -> bool {
+        self.0.iter().any(|held| held.has_effects() && held.reaches_out())
+    }
+
     fn minimal(capabilities: impl IntoIterator<Item = Capability>) -> Self {
         let mut all: Vec<_> = capabilities.into_iter().collect();
         all.sort();

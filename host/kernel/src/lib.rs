@@ -17,6 +17,7 @@ pub mod host;
 pub mod http;
 pub mod ids;
 pub mod json;
+pub mod legible;
 pub mod mcp;
 pub mod model;
 pub mod net;

@@ -7,6 +7,9 @@ use crate::quota::{Quota, QuotaRequest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Needs a manifest may declare. Each call is judged by all of them.
+const NEEDS_MAX: usize = 64;
+
 /// Why a manifest was refused. Every fault found is listed, not only the first.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -111,6 +114,9 @@ impl Manifest {
         if manifest.description.trim().is_empty() {
             faults.push("description is empty; say in a sentence what the plugin does".to_owned());
         }
+        if manifest.needs.len() > NEEDS_MAX {
+            faults.push(format!("there are {} needs, and may be {NEEDS_MAX}; name wider ones", manifest.needs.len()));
+        }
         for need in &manifest.needs {
             if need.reason.trim().is_empty() {
                 faults.push(format!("the need {} has no reason; say why the plugin needs it", need.capability));
@@ -128,7 +134,7 @@ impl Manifest {
 }
 
 /// A plugin that can be called: a checked manifest bound to one component.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {
     /// Its name.
     pub name: PluginName,

@@ -54,10 +54,16 @@ impl fmt::Display for Denial {
 impl Denial {
     /// `needed` is not part of `held`.
     pub fn missing(needed: &Capability, held: &Grant) -> Self {
+        Self::missing_all(&[needed], held)
+    }
+
+    /// None of `needed` is part of `held`. Whoever grants one after the other would be refused as often as there are.
+    fn missing_all(needed: &[&Capability], held: &Grant) -> Self {
+        let flags: Vec<_> = needed.iter().map(|needed| format!("--allow {}", quoted(needed))).collect();
         Self {
-            needed: needed.to_string(),
+            needed: needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             held: held.to_string(),
-            hint: format!("grant it with --allow {}", quoted(needed)),
+            hint: format!("grant {} with {}", if needed.len() == 1 { "it" } else { "them" }, flags.join(" ")),
             rule: None,
         }
     }
@@ -350,16 +356,20 @@ impl Policy {
             });
             effective = left;
         }
+        let mut missing: Vec<&Capability> = Vec::new();
         if !effective.covers(&this_tool) {
             tell(&|| Step::own(format!("the grant lacks {this_tool}; it has {}", case.grant), Effect::Denies));
-            return Verdict::Deny(Denial::missing(&this_tool, case.grant));
+            missing.push(&this_tool);
         }
-        if let Some(missing) = case.needs().find(|need| !need.optional && !effective.touches(&need.capability)) {
-            let missing = &missing.capability;
-            tell(&|| {
-                Step::own(format!("{} needs {missing}; the grant has {}", case.plugin.name, case.grant), Effect::Denies)
-            });
-            return Verdict::Deny(Denial::missing(missing, case.grant));
+        for need in case.needs().filter(|need| !need.optional && !effective.touches(&need.capability)) {
+            if !missing.contains(&&need.capability) {
+                let (name, needed) = (&case.plugin.name, &need.capability);
+                tell(&|| Step::own(format!("{name} needs {needed}; the grant has {}", case.grant), Effect::Denies));
+                missing.push(needed);
+            }
+        }
+        if !missing.is_empty() {
+            return Verdict::Deny(Denial::missing_all(&missing, case.grant));
         }
         let scope = effective.narrow(case.needs().map(|need| &need.capability));
         tell(&|| Step::own(format!("{} declared what leaves it {scope}", case.plugin.name), Effect::Narrows));

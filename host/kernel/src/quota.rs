@@ -88,7 +88,7 @@ quota! {
     /// Elements of all the cell's tables together.
     table_elements_max: u64, table_elements_max, "table-elements", 20_000, 1, 20_000;
     /// Instances a component may consist of.
-    instances_max: u64, instances_max, "instances", 32, 1, 256;
+    instances_max: u64, instances_max, "instances", 32, 1, 32;
     /// JSON text returned.
     result_bytes_max: u64, result_bytes_max, "result-bytes", 4 * MIB, 4, 64 * MIB;
     /// Log lines and standard output together.

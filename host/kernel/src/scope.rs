@@ -61,6 +61,11 @@ impl Scope {
         self.grant.has_effects()
     }
 
+    /// Whether a call under this scope can change what no worktree holds.
+    pub fn has_effects_outside(&self) -> bool {
+        self.grant.has_effects_outside()
+    }
+
     /// What a call sees at `path`, relative to the project directory or absolute, in plain form. For many paths make the
     /// [`Rules`] once.
     pub fn sight(&self, path: &str) -> Sight {

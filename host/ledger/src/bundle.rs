@@ -57,11 +57,21 @@ pub struct Manifest {
     pub report: BTreeMap<String, Digest>,
 }
 
+impl Manifest {
+    /// SHA-256 of it as it stands in the bundle. It names the head, which names all events and through them all blobs, and it names
+    /// the reports: whoever knows it knows every byte.
+    pub fn seal(&self) -> Digest {
+        Digest::of(&manifest_text(self))
+    }
+}
+
 /// What verifying a bundle found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
     /// The run it says it holds; none where not even that can be read.
     pub run: Option<RunId>,
+    /// The seal of what it says; none where not even that can be read.
+    pub seal: Option<Digest>,
     /// Whether it is whole and as it was written.
     pub verdict: Verdict,
 }
@@ -191,6 +201,12 @@ fn blob_name(digest: &Digest) -> String {
     format!("blobs/{digest}")
 }
 
+/// Whether it is the name of a file and of nothing else.
+fn is_report(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !name.starts_with('.') && (1..=80).contains(&name.len()) && name.bytes().all(plain)
+}
+
 fn report_name(name: &str) -> String {
     format!("report/{name}")
 }
@@ -242,7 +258,7 @@ impl<W: Write> Pack<W> {
 /// Check a bundle from its first byte to its last. Fails only when `source` cannot be read; whatever is wrong with what is read is
 /// a verdict.
 pub fn verify(source: impl Read, path: &Path) -> Result<Opened, LedgerError> {
-    let mut unpack = Unpack { source: BufReader::with_capacity(64 << 10, source), at: 0, run: None };
+    let mut unpack = Unpack { source: BufReader::with_capacity(64 << 10, source), at: 0, run: None, seal: None };
     let verdict = match unpack.all() {
         Ok(intact) => Verdict::Intact(intact),
         Err(Stop::Broken(broken)) => Verdict::Broken(broken),
@@ -251,7 +267,7 @@ pub fn verify(source: impl Read, path: &Path) -> Result<Opened, LedgerError> {
             return Err(LedgerError::new(FaultKind::Other, what, "check the file and the disk it is on"));
         }
     };
-    Ok(Opened { run: unpack.run, verdict })
+    Ok(Opened { run: unpack.run, seal: unpack.seal, verdict })
 }
 
 enum Stop {
@@ -276,12 +292,17 @@ struct Unpack<R> {
     /// Bytes read so far.
     at: u64,
     run: Option<RunId>,
+    seal: Option<Digest>,
 }
 
 impl<R: Read> Unpack<R> {
     fn all(&mut self) -> Result<Intact, Stop> {
         let manifest = self.manifest()?;
-        self.run = Some(manifest.run.clone());
+        (self.run, self.seal) = (Some(manifest.run.clone()), Some(manifest.seal()));
+        if let Some(name) = manifest.report.keys().find(|name| !is_report(name)) {
+            let what = format!("{MANIFEST}: no report is called {name:?}");
+            return Err(Break { what, ..Break::default() }.into());
+        }
         let (chain, ended, blobs) = self.events(&manifest)?;
         for (digest, seq) in &blobs {
             let bytes = self.begin(&blob_name(digest), *seq, BLOB_BYTES_MAX as u64)?;

@@ -212,7 +212,7 @@ impl Recollection {
             let origin = Origin { run: run.clone(), call: call.id };
             let Some(key) = call.key else { continue };
             let first = call.reused.clone().unwrap_or_else(|| origin.clone());
-            let Some(ended) = call.answered else {
+            let Some(ended) = call.answered.filter(|_| !call.in_doubt) else {
                 if resumed && call.in_doubt && known.insert(first) {
                     self.interrupted().entry(key).or_default().push(origin);
                 }
@@ -220,13 +220,13 @@ impl Recollection {
             };
             let agent = agents.get(&call.agent);
             // An agent that ended badly has no answer, whatever its last call said; one that wrote into a worktree has one only
-            // if what it wrote was taken.
+            // if what it wrote was taken. What was stopped is as good as killed: what its calls had done by then is done.
             // Of an earlier run it must have ended: only then did its answer have the shape that was asked for, and since such answers are
             // not used up, one that has not would be given again for ever.
             let well = match agent.map(|agent| &agent.ended) {
                 None | Some(Some(None)) => true,
+                Some(None | Some(Some(Failure::Cancelled))) => resumed && (!call.isolated || call.outside),
                 Some(Some(Some(_))) => false,
-                Some(None) => resumed && !call.isolated,
             };
             if !well || call.superseded {
                 continue;
@@ -234,7 +234,7 @@ impl Recollection {
             if !known.insert(first.clone()) {
                 continue;
             }
-            let changes = agent.and_then(|agent| agent.changes.clone()).filter(|_| call.isolated);
+            let changes = agent.and_then(|agent| agent.changes.clone()).filter(|_| call.isolated && !call.outside);
             let run = Arc::clone(&texts);
             let finished = Finished { first, run, bond, ended, nested: call.nested, changes };
             let of_key = self.finished.entry(key).or_default();
@@ -359,13 +359,6 @@ impl Recall for Recollection {
         let reader = self.reader();
         let digests = changes.iter().filter_map(|(_, change)| change.after().and_then(Node::digest));
         digests.filter_map(|digest| Some((*digest, reader.blob(digest).ok()??.into()))).collect()
-    }
-}
-
-impl Finished {
-    /// Of the record, what it takes to load it; blobs are not counted.
-    fn bytes(&self) -> usize {
-        self.ended.len() + self.nested.iter().map(|nested| nested.asked.len() + nested.ended.len()).sum::<usize>()
     }
 }
 

@@ -111,7 +111,8 @@ impl Dispatcher {
         reads: impl IntoIterator<Item = &'a ReadSet>,
     ) -> bool {
         let isolated = who.isolation() == Isolation::Worktree;
-        if scope.has_effects() && !isolated && past.bond == Bond::Resumed {
+        let done = if isolated { who.is_inside() && scope.has_effects_outside() } else { scope.has_effects() };
+        if done && past.bond == Bond::Resumed {
             // It did what it did. Making it again because the world is no longer as it was would do it twice.
             return true;
         }
@@ -130,9 +131,12 @@ impl Dispatcher {
     pub(super) async fn settle_doubt(&self, call: Judged<'_>) -> Result<(), Failure> {
         let Judged { who, tool, arguments, plugin, scope, key } = call;
         let again = plugin.annotations.get(tool.local()).is_some_and(|a| a.idempotent);
-        let own =
-            matches!(plugin.kind, Kind::Tools | Kind::Program | Kind::Mcp) && who.isolation() == Isolation::Shared;
-        if again || !own || !scope.has_effects() {
+        let own = matches!(plugin.kind, Kind::Tools | Kind::Program | Kind::Mcp);
+        let lasting = match who.isolation() {
+            Isolation::Shared => scope.has_effects(),
+            Isolation::Worktree => scope.has_effects_outside(),
+        };
+        if again || !own || !lasting {
             return Ok(());
         }
         let Some(origin) = self.recall.take_interrupted(key) else { return Ok(()) };

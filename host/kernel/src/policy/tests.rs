@@ -67,6 +67,15 @@ fn a_need_of_which_nothing_is_held_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_denial_names_all_that_is_missing_and_one_grant_that_would_do() {
+    let denial = denied(judge(&Policy::default(), "files.write", &["env:HOME"]));
+    assert_eq!(denial.needed, "tool:files.write, read:., write:.");
+    assert_eq!(denial.hint, "grant them with --allow tool:files.write --allow read:. --allow write:.");
+    let all = ["env:HOME", "tool:files.write", "read:.", "write:."];
+    assert!(matches!(judge(&Policy::default(), "files.write", &all), Verdict::Allow(_)));
+}
+
+#[test]
 fn deny_beats_ask_beats_allow() {
     let held = ["read:.", "tool:*"];
     let policy = |deny: &[&str], ask: &[&str]| Policy::of_run(caps(deny), caps(ask));

@@ -52,12 +52,6 @@ pub(super) struct At {
     bytes: Range<usize>,
 }
 
-impl At {
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
 impl Texts {
     pub(super) fn read<'a, T: Deserialize<'a>>(&'a self, at: &At) -> Option<T> {
         serde_json::from_str(self.0.get(at.page)?.get(at.bytes.clone())?).ok()
@@ -104,8 +98,12 @@ pub(super) struct Call {
     pub(super) answered: Option<At>,
     pub(super) nested: Vec<Nested>,
     pub(super) isolated: bool,
-    /// It was allowed to change something, and nobody knows whether it did.
+    /// It was allowed to change something, and nobody knows whether it did; or it did, and half of that is lost.
     pub(super) in_doubt: bool,
+    /// An isolated agent made it, and it was allowed to change what is outside of the agent's worktree.
+    pub(super) outside: bool,
+    /// Allowed that, it could write into the worktree as well.
+    both: bool,
     /// Its agent was run again: whatever it answered was not what was asked for.
     pub(super) superseded: bool,
 }
@@ -212,6 +210,8 @@ impl Folding {
             nested: Vec::new(),
             isolated,
             in_doubt: false,
+            outside: false,
+            both: false,
             superseded: false,
         });
     }
@@ -224,8 +224,11 @@ impl Folding {
         let Some(call) = self.calls.get_mut(place) else { return Ok(()) };
         call.key = key.or(call.key);
         if call.in_doubt {
-            let failure = failure.map(|failure| serde_json::from_str(failure.get())).transpose()?;
-            call.in_doubt = matches!(failure, Some(Failure::Cancelled));
+            call.in_doubt = match failure.map(|failure| serde_json::from_str(failure.get())).transpose()? {
+                // Its answer cannot stand for it where the worktree is gone, and made again it would act outside again.
+                None => call.both,
+                Some(failure) => matches!(failure, Failure::Cancelled),
+            };
         }
         (call.answered, call.reused) = (value.map(|_| at.clone()), reused);
         let (number, by) = (call.id, call.agent);
@@ -265,8 +268,14 @@ impl Folding {
                 }
             }
             Event::CallAdmitted { call, scope, key, isolated, .. } => {
-                let Some(call) = self.open.get(&call).and_then(|at| self.calls.get_mut(*at)) else { return };
-                (call.key, call.in_doubt) = (key, !isolated);
+                let Some((place, call)) = self.open.get(&call).and_then(|at| Some((*at, self.calls.get_mut(*at)?)))
+                else {
+                    return;
+                };
+                let agent = || self.agents.get(&call.agent).is_some_and(|agent| agent.attempt == Some(place));
+                call.outside = isolated && scope.has_effects_outside() && !agent();
+                call.both = call.outside && scope.iter().any(|held| matches!(held, Capability::Write(_)));
+                (call.key, call.in_doubt) = (key, !isolated || call.outside);
                 if !isolated {
                     for held in scope.iter() {
                         // Host programs write under the same grants.

@@ -38,13 +38,14 @@ fn broken(bytes: &[u8]) -> Break {
 #[test]
 fn a_bundle_is_whole_repeatable_and_readable_by_anybody() {
     let (_dir, path, bytes) = bundled();
-    let Opened { run, verdict: Verdict::Intact(intact) } = verify(&bytes) else { panic!() };
+    let Opened { run, seal, verdict: Verdict::Intact(intact) } = verify(&bytes) else { panic!() };
     assert_eq!((run, intact.events, intact.blobs, intact.ended), (Some(id("r1")), 9, 2, true));
     let reader = Reader::open(&path).unwrap();
     assert_eq!(intact.head, reader.run(&id("r1")).unwrap().head);
     let mut again = Vec::new();
-    reader.export(&id("r1"), &report(), &mut again).unwrap();
+    let manifest = reader.export(&id("r1"), &report(), &mut again).unwrap();
     assert!(bytes == again, "the same run gives the same bytes");
+    assert_eq!(seal, Some(manifest.seal()));
 
     let mut archive = tar::Archive::new(&bytes[..]);
     let names: Vec<_> =
@@ -52,6 +53,30 @@ fn a_bundle_is_whole_repeatable_and_readable_by_anybody() {
     assert_eq!(names[..2], ["bundle.json", "events.jsonl"]);
     assert!(names[2] < names[3] && names[2].starts_with("blobs/"), "{names:?}");
     assert_eq!(names[4..], ["report/a.html", "report/report.md"]);
+}
+
+/// Reports are made from the events, which the head stands for, by whoever writes the bundle.
+#[test]
+fn another_report_is_another_seal_and_no_other_head() {
+    let (_dir, path, bytes) = bundled();
+    let forged = |name: &str| {
+        let mut forged = Vec::new();
+        let report = BTreeMap::from([(name.to_owned(), b"All clear".to_vec())]);
+        Reader::open(&path).unwrap().export(&id("r1"), &report, &mut forged).unwrap();
+        forged
+    };
+    let (
+        Opened { seal: one, verdict: Verdict::Intact(whole), .. },
+        Opened { seal: other, verdict: Verdict::Intact(same), .. },
+    ) = (verify(&bytes), verify(&forged("report.md")))
+    else {
+        panic!()
+    };
+    assert_eq!(whole.head, same.head);
+    assert_ne!(one, other);
+    for name in [".hidden", "a b", "x/y", "\u{1b}[2J"] {
+        assert!(broken(&forged(name)).what.contains("no report is called"), "{name:?}");
+    }
 }
 
 #[test]

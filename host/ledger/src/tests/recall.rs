@@ -83,6 +83,78 @@ fn what_was_written_in_a_worktree_that_is_gone_is_no_answer() {
     assert_eq!(remembered(events().into_iter().chain([over(1, None)]).collect())[0], ["done"]);
 }
 
+/// An isolated agent, killed or stopped while it was at work, whose second call under `scope` had ended.
+fn unfinished(scope: &[&str], stopped: bool) -> Vec<Event> {
+    let admitted = |call| Event::CallAdmitted {
+        call: CallId(call),
+        component: Digest::of(b"a component"),
+        scope: Grant::of_run(scope.iter().map(|held| held.parse().unwrap())),
+        except: Vec::new(),
+        key: Some(key()),
+        isolated: true,
+    };
+    let events = [agent(1, true), asked(1, 1), admitted(1), asked(2, 1), admitted(2), answered(2, "it acted")];
+    events.into_iter().chain(stopped.then(|| over(1, Some(Failure::Cancelled)))).collect()
+}
+
+/// The worktree is gone with all that was written there. The world outside is as the agent left it.
+#[test]
+fn what_an_isolated_agent_did_outside_its_worktree_is_done() {
+    for stopped in [false, true] {
+        for outside in ["exec:sh", "mcp:tracker.create_issue", "net:POST api.example.com"] {
+            assert_eq!(remembered(unfinished(&[outside], stopped)), [vec!["it acted"], vec![]], "{outside}");
+        }
+        for inside in ["write:.", "net:GET api.example.com"] {
+            assert_eq!(remembered(unfinished(&[inside], stopped)), [vec![""; 0], vec![]], "{inside}");
+        }
+    }
+}
+
+#[test]
+fn what_acted_outside_and_wrote_into_a_lost_worktree_is_in_doubt() {
+    let doubted = |events: Vec<Event>| {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+        let run: RunId = "r".parse().unwrap();
+        ledger.append(&run, started("w")).unwrap();
+        events.into_iter().for_each(|event| ledger.append(&run, event).unwrap());
+        ledger.close().unwrap();
+        let all = Recollection::read(ledger.reader().unwrap(), "w", &[run], &[], Doubt::Ask).unwrap();
+        let told = std::iter::from_fn(|| all.take_interrupted(&key())).map(|origin| origin.call.0).collect::<Vec<_>>();
+        (told, all.count(&key()))
+    };
+    let both = ["net:POST api.example.com", "write:."];
+    assert_eq!(doubted(unfinished(&both, false)), (vec![2], 0));
+    // Whether it did, nobody knows, whatever it could write.
+    let cut = |scope: &[&str]| doubted(unfinished(scope, false).into_iter().take(5).collect());
+    assert_eq!(cut(&both), (vec![2], 0));
+    assert_eq!(cut(&["exec:sh"]), (vec![2], 0));
+    assert_eq!(cut(&["write:."]), (vec![], 0), "what was half written is gone with the worktree");
+}
+
+/// A long answer is a blob beside the record, and as long in memory.
+#[test]
+fn what_is_read_ahead_is_bounded_by_how_long_the_answers_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let run: RunId = "r".parse().unwrap();
+    ledger.append(&run, started("w")).unwrap();
+    let long = "long ".repeat(20_000);
+    for call in 1..=30 {
+        ledger.append(&run, asked(call, 0)).unwrap();
+        ledger.append(&run, answered(call, &long)).unwrap();
+    }
+    ledger.close().unwrap();
+    let all = Recollection::read(ledger.reader().unwrap(), "w", &[], &[run], Doubt::Ask).unwrap();
+    all.read_until(1_000_000, &Default::default());
+    assert_eq!(all.ready_count(), 10, "each of them is a hundred thousand bytes long");
+    assert_eq!(
+        all.past(&key(), 29).unwrap().value.read::<String>().unwrap(),
+        long,
+        "the rest is read when it is wanted"
+    );
+}
+
 #[test]
 fn an_answer_rests_on_what_agents_of_its_agent_did() {
     let dir = tempfile::tempdir().unwrap();
