@@ -1,6 +1,7 @@
 //! Words of a server on their way into the host: bounded, and harmless wherever they are printed.
 
 use vespiary_kernel::call::{Level, LogLine};
+use vespiary_kernel::legible::is_harmful;
 
 /// The longest line of a log, bytes.
 const LINE_BYTES_MAX: usize = 1 << 10;
@@ -12,10 +13,7 @@ const NOTICE_LINES_MAX: usize = 1 << 10;
 /// At most `bytes_max` bytes of `text`, control and reordering characters shown and not obeyed; line ends stay.
 pub(crate) fn neutral(text: &str, bytes_max: usize) -> String {
     let kept = &text[..text.floor_char_boundary(bytes_max)];
-    let harmful = |c: char| {
-        (c.is_control() && c != '\t' && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let harmful = |c: char| is_harmful(c) && c != '\t' && c != '\n';
     let mut shown = String::with_capacity(kept.len());
     for c in kept.chars() {
         if harmful(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }

@@ -14,6 +14,7 @@ use vespiary_kernel::admit::Admitted;
 use vespiary_kernel::call::{Ending, Failure, Level, LogLine, Outcome};
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::json::Json;
+use vespiary_kernel::legible::is_harmful;
 use vespiary_kernel::observed::ReadSet;
 use vespiary_kernel::ports::{BoxFuture, Runner, ScriptCell};
 use vespiary_kernel::principal::Isolation;
@@ -202,8 +203,7 @@ fn last_lines((stream, level): (&Kept, Level)) -> Vec<LogLine> {
 
 fn neutral(line: &str) -> String {
     let line = &line[..line.floor_char_boundary(LINE_BYTES_MAX)];
-    let harmful =
-        |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |c: char| is_harmful(c) && c != '\t';
     line.chars().flat_map(|c| if harmful(c) { c.escape_unicode().collect() } else { vec![c] }).collect()
 }
 

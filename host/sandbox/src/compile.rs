@@ -10,7 +10,7 @@ use crate::walls::time_hit;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
@@ -27,7 +27,8 @@ const WORDS_BYTES_MAX: u64 = 16 << 10;
 const AT_ONCE: usize = 2;
 
 /// SIGXCPU and SIGKILL: by which the kernel ends who used up its processor time, softly and for good.
-const TIME_IS_UP: [i32; 2] = [24, 9];
+const TIME_IS_UP: [i32; 2] = [24, KILLED];
+const KILLED: i32 = 9;
 /// SIGABRT: how a program ends that is refused memory.
 const ABORTED: i32 = 6;
 
@@ -75,10 +76,19 @@ impl Compiler {
             ran.map_err(|error| Failure::Host(format!("the compiler process was lost: {error}")))?;
         match status.signal() {
             None if status.success() => taken(code, engine),
-            Some(signal) if TIME_IS_UP.contains(&signal) => Err(late()),
+            Some(signal) if TIME_IS_UP.contains(&signal) && may_be_late(started.elapsed(), limits) => Err(late()),
+            Some(KILLED) => Err(Failure::Host(
+                "the compiler process was killed from outside; does the machine have memory for it?".into(),
+            )),
             _ => Err(ended_badly(status, words, limits)),
         }
     }
+}
+
+/// Whether it can have used up its processor time by now. Who is short of memory kills with the same signal, and that is not for ever.
+fn may_be_late(elapsed: Duration, limits: &CompileLimits) -> bool {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+    elapsed.saturating_mul(cores) >= limits.compile_time_max
 }
 
 fn start(path: &Path, stack_bytes: usize, limits: &CompileLimits) -> Result<Child, Failure> {

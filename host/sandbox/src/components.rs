@@ -145,7 +145,7 @@ impl Components {
         let code = compiler.compile(&bytes, &self.shared.engine, &self.shared.limits).await?;
         self.aside(move |shared| {
             let component = precompiled::load(&shared.engine, Intact::vouched_by_compiler(&code))
-                .map_err(|error| Failure::Host(format!("code that was compiled just now does not load: {error:#}")))?;
+                .map_err(|error| unloadable(&error))?;
             shared.keep(digest.as_ref(), code.bytes());
             Ok(component)
         })
@@ -208,6 +208,15 @@ impl Shared {
             // A full disk makes the next start slower, not this one wrong.
             let _ = cache.write(digest, code);
         }
+    }
+}
+
+/// Why code that this very program compiled just now does not load. Its settings are this engine's, so either the machine is at fault,
+/// or the component has more of something than a cell has room for, and always will.
+fn unloadable(error: &wasmtime::Error) -> Failure {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(_) => Failure::Host(format!("code that was compiled just now does not load: {error:#}")),
+        None => Failure::Unrunnable(text::cause(format!("no cell has room for it: {error:#}"))),
     }
 }
 

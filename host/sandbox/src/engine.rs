@@ -12,8 +12,11 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 /// The most one linear memory may ever hold; the ceiling of every quota.
 const MEMORY_BYTES_CEILING: usize = 256 << 20;
 
+/// Core instances of one component; the ceiling of every quota.
+const INSTANCES_CEILING: u32 = 32;
+
 /// Elements one table may ever hold; the ceiling of every quota.
-const TABLE_ELEMENTS_CEILING: usize = 20_000;
+pub(crate) const TABLE_ELEMENTS_CEILING: usize = 20_000;
 
 /// Stack a cell gets. What the guest may not use is for host functions: an agent's tools are driven from its own stack.
 const CELL_STACK_BYTES: usize = 4 << 20;
@@ -88,7 +91,7 @@ fn pool(cells: u32) -> PoolingAllocationConfig {
     // Every component gets the same ceiling, and the totals hold that ceiling for every cell: no cell can take a
     // neighbour's share. Composed components need several memories; a very large fleet has address space for one each.
     let memories_each = (MEMORIES_CEILING / cells).clamp(1, 4);
-    let instances_each = 8;
+    let instances_each = INSTANCES_CEILING;
     let tables_each = 8;
     // Scanning the page map tells which pages to clear; without it every kept page is cleared by hand, so keep few.
     let scans = PoolingAllocationConfig::is_pagemap_scan_available();

@@ -2,6 +2,7 @@
 //! counts and lengths and no code: it costs about as much as reading the bytes, whatever they hold. Whether a component is
 //! valid, the compiler says; how large a valid one may be is said here.
 
+use crate::engine::TABLE_ELEMENTS_CEILING;
 use std::ops::AddAssign;
 use std::time::Duration;
 use vespiary_kernel::call::Failure;
@@ -63,7 +64,7 @@ impl Default for CompileLimits {
             locals_max: 10_000_000,
             segments_max: 100_000,
             initial_memory_bytes_max: 256 << 20,
-            initial_table_elements_max: 200_000,
+            initial_table_elements_max: TABLE_ELEMENTS_CEILING as u64,
         }
     }
 }

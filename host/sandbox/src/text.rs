@@ -2,6 +2,7 @@
 //! terminal or fake a line. Values are left alone: JSON has its own escapes.
 
 use std::fmt::Write;
+use vespiary_kernel::legible::is_harmful;
 
 /// One log line's length, bytes; the rest is cut.
 pub(crate) const LINE_BYTES_MAX: usize = 8 << 10;
@@ -43,9 +44,7 @@ fn harmful(c: char, breaks: bool) -> bool {
     match c {
         '\t' => false,
         '\n' => !breaks,
-        // Invisible, and able to reorder or break what follows them on a line.
-        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        c => c.is_control(),
+        c => is_harmful(c),
     }
 }
 

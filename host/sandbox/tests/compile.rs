@@ -2,7 +2,7 @@
 //! memory nor a process behind.
 
 use crate::guest::echo;
-use crate::nest::{Guests, Nest, ROOM, value};
+use crate::nest::{Guests, Nest, ROOM, failure, value};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,13 +63,15 @@ fn sum(function: &mut wasm_encoder::Function, length: usize) {
 }
 
 /// Compiler processes that were given this much memory, a number no other test gives.
-fn compilers(memory_bytes_max: u64) -> usize {
+fn compilers(memory_bytes_max: u64) -> Vec<i32> {
     let number = memory_bytes_max.to_string();
-    let lines = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
         let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        Some(String::from_utf8_lossy(&line).into_owned())
+        let line = String::from_utf8_lossy(&line);
+        let asked_for = line.contains("__compile") && line.split('\0').any(|argument| argument == number);
+        if asked_for { entry.file_name().to_str()?.parse().ok() } else { None }
     });
-    lines.filter(|line| line.contains("__compile") && line.split('\0').any(|argument| argument == number)).count()
+    processes.collect()
 }
 
 fn memory_bytes() -> u64 {
@@ -247,6 +249,49 @@ async fn more_than_there_may_be_of_anything() {
     assert!(ending("table", table).await.contains("table elements"));
 }
 
+/// It compiles, and is refused when it is loaded. Compiling it at every call would cost everybody who waits to compile.
+#[tokio::test]
+async fn what_no_cell_has_room_for_is_compiled_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let compiler = dir.path().join("compiler");
+    for text in [
+        "(component (core module (memory 1) (memory 1) (memory 1) (memory 1) (memory 1)))".to_owned(),
+        format!("(component (core module $m) {})", "(core instance (instantiate $m))".repeat(33)),
+    ] {
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_vespiary-compile"), &compiler).unwrap();
+        let guests = Arc::new(Guests::default().with("g", "tools", wat::parse_str(text).unwrap(), ""));
+        let config = SandboxConfig::new(ROOM, guests);
+        let nest = Nest::built(SandboxConfig { compiler: Some(compiler.clone()), compile: limits(), ..config });
+        for _ in 0..2 {
+            let outcome = nest.call("g.x", "{}").await;
+            let Failure::Unrunnable(why) = failure(&outcome) else { panic!("{outcome:?}") };
+            assert!(why.contains("no cell has room for it"), "{why}");
+            // There is none that could be asked a second time.
+            let _ = std::fs::remove_file(&compiler);
+        }
+    }
+}
+
+/// Who is short of memory kills, too; the component is as good as it was.
+#[tokio::test]
+async fn a_compiler_that_somebody_kills_says_nothing_of_the_component() {
+    let memory = 509 * MIB;
+    let compile =
+        CompileLimits { compile_time_max: Duration::from_secs(600), compile_memory_bytes_max: memory, ..limits() };
+    let nest = nest(env!("CARGO_BIN_EXE_vespiary-compile"), compile);
+    let slow = component(&module(60_000, 0, |f| sum(f, 120)));
+    let killed = async {
+        while compilers(memory).is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let child = rustix::process::Pid::from_raw(compilers(memory)[0]).unwrap();
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+    };
+    let (ended, ()) = tokio::join!(nest.sandbox.imports(slow), killed);
+    let Err(Failure::Host(why)) = ended else { panic!("{ended:?}") };
+    assert!(why.contains("killed from outside"), "{why}");
+}
+
 #[tokio::test]
 async fn a_compiler_nobody_waits_for_is_killed() {
     let memory = 511 * MIB;
@@ -256,10 +301,10 @@ async fn a_compiler_nobody_waits_for_is_killed() {
     let slow = component(&module(60_000, 0, |f| sum(f, 120)));
     let mut compiling = Box::pin(nest.sandbox.imports(slow));
     assert!(tokio::time::timeout(Duration::from_millis(1500), &mut compiling).await.is_err());
-    assert_eq!(compilers(memory), 1, "it is not at work");
+    assert_eq!(compilers(memory).len(), 1, "it is not at work");
     drop(compiling);
     let started = Instant::now();
-    while compilers(memory) > 0 {
+    while !compilers(memory).is_empty() {
         assert!(started.elapsed() < Duration::from_secs(20), "it is still at work");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

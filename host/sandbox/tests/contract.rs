@@ -204,7 +204,27 @@ async fn a_component_describes_itself_in_an_empty_cell() {
     let spin = Guests::default().with("g", "agent", spinning_agent(), "[quota]\ncpu-time-ms-max = 30");
     let plugin = spin.plugin("g");
     let hit = Nest::of(spin).sandbox.describe(&plugin).await.unwrap_err();
-    assert!(matches!(hit, Failure::Limit(hit) if hit.quota == "cpu-time-ms"));
+    assert!(matches!(hit, Failure::Limit(hit) if hit.quota == "cpu-time-ms" && hit.limit == 30));
+}
+
+/// Whoever waits for what a server offers waits for every plugin's description.
+#[tokio::test]
+async fn a_description_is_short_whatever_the_manifest_asks_for() {
+    let hour = "[quota]\ncpu-time-ms-max = 3600000\nwall-time-ms-max = 3600000\nidle-time-ms-max = 3600000";
+    let spin = Guests::default().with("g", "agent", spinning_agent(), hour);
+    let plugin = spin.plugin("g");
+    let Failure::Limit(hit) = Nest::of(spin).sandbox.describe(&plugin).await.unwrap_err() else { panic!() };
+    assert!(hit.limit <= 10_000, "{hit:?}");
+    let described = async |count: &str| {
+        let many = tool(&format!(r#"(data (i32.const 512) "\00\10\00\00{count}")"#), "(unreachable)");
+        let guests = Guests::default().with("g", "tools", many, "");
+        let plugin = guests.plugin("g");
+        Nest::of(guests).sandbox.describe(&plugin).await.unwrap_err().to_string()
+    };
+    let too_many = described(r"\01\01\00\00").await;
+    assert!(too_many.contains("it describes 257 tools"), "{too_many}");
+    let nameless = described(r"\00\01\00\00").await;
+    assert!(nameless.contains("a tool's name"), "{nameless}");
 }
 
 #[tokio::test]
