@@ -305,7 +305,7 @@ fn as_text(run: &RunSummary, record: &Record, gates: &[Shown<'_>]) -> String {
         gate_as_text(shown, &mut say);
     }
     for phase in &record.phases {
-        say("phase", format!("{} ({})", line(&phase.title), duration(phase.to_us - phase.from_us)));
+        say("phase", format!("{} ({})", line(&phase.title), duration(phase.to_us.saturating_sub(phase.from_us))));
     }
     for (used, n) in &record.uses {
         let by = used.agent_type.as_deref().unwrap_or("script");

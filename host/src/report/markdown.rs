@@ -261,10 +261,17 @@ fn capitalized(word: &str) -> String {
 }
 
 /// Prose: on one line, with nothing left that Markdown or HTML would act on.
+///
+/// What looks like an address is a link, and what looks like a name may be told that it was named, unless something stands inside it.
 fn text(raw: &str) -> String {
+    const NOTHING: &str = "<!-- -->";
+    let raw = crate::terminal::line(raw);
     let mut out = String::with_capacity(raw.len());
-    for c in crate::terminal::line(raw).chars() {
+    for (at, c) in raw.char_indices() {
         match c {
+            ':' if raw[at..].starts_with("://") => out.extend([":", NOTHING]),
+            '@' => out.extend(["@", NOTHING]),
+            '.' if raw[..at].ends_with(['w', 'W']) => out.extend([NOTHING, "."]),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
@@ -323,6 +330,16 @@ mod tests {
         }
         let outside_code: String = md.lines().filter(|line| !line.contains("AKIA")).collect();
         assert!(!outside_code.contains("<script>"), "{md}");
+    }
+
+    #[test]
+    fn neither_an_address_nor_a_name_comes_to_life() {
+        assert_eq!(text("see https://evil.example/x"), "see https:<!-- -->//evil.example/x");
+        assert_eq!(
+            text("WWW.evil.example: a@b.example, @team"),
+            "WWW<!-- -->.evil.example: a@<!-- -->b.example, @<!-- -->team"
+        );
+        assert_eq!(text("src/a.rs:3, 10:20"), "src/a.rs:3, 10:20");
     }
 
     #[test]

@@ -141,9 +141,12 @@ fn notification(level: &str, what: String, path: Option<&str>) -> Notification {
     notification
 }
 
-/// A relative URI reference. A first part with a colon would read as a scheme, so it is escaped with the rest.
+/// A relative URI reference. A first part with a colon would read as a scheme, so it is escaped with the rest; two slashes at the
+/// beginning would read as a host.
 fn uri(path: &str) -> String {
-    utf8_percent_encode(path, OUTSIDE_PATH).to_string()
+    let below = path.trim_start_matches('/');
+    let root = if below.len() < path.len() { "/" } else { "" };
+    format!("{root}{}", utf8_percent_encode(below, OUTSIDE_PATH))
 }
 
 fn text(text: &str) -> MultiformatMessageString {

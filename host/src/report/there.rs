@@ -7,6 +7,7 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -21,7 +22,8 @@ const ENTRIES_MAX: usize = 500_000;
 /// How much of a listing is asked for at once, bytes.
 const LISTING_BYTES: usize = 32 << 10;
 
-/// The longest file of rules that is heeded, bytes.
+/// All rules of a tree together, bytes. Each takes more than a hundred times its length while it is heeded, and a project can be
+/// anybody's; a tree with more is not counted to its end.
 const RULES_BYTES_MAX: u64 = 1 << 20;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -38,14 +40,13 @@ pub struct Files {
 impl Files {
     /// Those below `root` that `grant` shows and that version control does not ignore. What cannot be listed could not be read either.
     pub fn below(root: &Path, grant: &Grant) -> Self {
-        Self::up_to(ENTRIES_MAX, root, grant)
+        Self::up_to(Left { entries: ENTRIES_MAX, rules_bytes: RULES_BYTES_MAX }, root, grant)
     }
 
-    fn up_to(entries_max: usize, root: &Path, grant: &Grant) -> Self {
+    fn up_to(mut left: Left, root: &Path, grant: &Grant) -> Self {
         let mut found = Self::default();
         let Ok(top) = openat(CWD, root, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty()) else { return found };
         let shown = Scope::whole(grant.clone()).rules(None);
-        let mut left = entries_max;
         let mut levels: Vec<_> = Level::open(&top, String::new(), None, &mut left).into_iter().collect();
         while let Some(level) = levels.last_mut() {
             let Some((name, is_dir)) = level.entries.pop() else {
@@ -63,8 +64,23 @@ impl Files {
                 found.paths.push(path);
             }
         }
-        found.partial = left == 0;
+        found.partial = left.is_none();
         found
+    }
+}
+
+/// What a walk may still look at.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    entries: usize,
+    rules_bytes: u64,
+}
+
+impl Left {
+    const NONE: Self = Self { entries: 0, rules_bytes: 0 };
+
+    fn is_none(self) -> bool {
+        self.entries == 0
     }
 }
 
@@ -78,7 +94,7 @@ struct Level {
 }
 
 impl Level {
-    fn open(top: &OwnedFd, path: String, above: Option<Rc<Rules>>, left: &mut usize) -> Option<Self> {
+    fn open(top: &OwnedFd, path: String, above: Option<Rc<Rules>>, left: &mut Left) -> Option<Self> {
         let place = if path.is_empty() { path } else { path + "/" };
         let dir = openat(top, if place.is_empty() { "." } else { &place }, DIRECTORY, Mode::empty()).ok()?;
         let mut buffer = [const { MaybeUninit::uninit() }; LISTING_BYTES];
@@ -89,10 +105,10 @@ impl Level {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            if *left == 0 {
+            if left.is_none() {
                 break;
             }
-            *left -= 1;
+            left.entries -= 1;
             let kind = match entry.file_type() {
                 // Some file systems do not tell in a listing.
                 FileType::Unknown => statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -106,7 +122,7 @@ impl Level {
             }
         }
         entries.sort_unstable_by(|one, other| other.cmp(one));
-        let rules = if ruled { Some(Rc::new(Rules::read(&dir, &place, above))) } else { above };
+        let rules = if ruled { Some(Rc::new(Rules::read(&dir, &place, above, left)?)) } else { above };
         Some(Self { place, rules, entries })
     }
 }
@@ -114,6 +130,7 @@ impl Level {
 const OWN: &str = ".ignore";
 const GIT: &str = ".gitignore";
 const REPOSITORY: &str = ".git";
+const EXCLUDED: &str = ".git/info/exclude";
 
 /// The rules that hold in one directory: its own, then those above, whatever repository they belong to.
 struct Rules {
@@ -124,9 +141,11 @@ struct Rules {
 }
 
 impl Rules {
-    fn read(dir: &OwnedFd, place: &str, above: Option<Rc<Rules>>) -> Self {
-        let excluded = rules(dir, place, ".git/info/exclude");
-        Self { own: rules(dir, place, OWN), git: rules(dir, place, GIT), excluded, above }
+    /// `None` where there are more than the walk may heed: then it is at its end.
+    fn read(dir: &OwnedFd, place: &str, above: Option<Rc<Rules>>, left: &mut Left) -> Option<Self> {
+        let mut rules = |name| rules(dir, place, name, left);
+        let (own, git, excluded) = (rules(OWN)?, rules(GIT)?, rules(EXCLUDED)?);
+        Some(Self { own, git, excluded, above })
     }
 
     fn ignore(&self, path: &str, is_dir: bool) -> bool {
@@ -143,17 +162,29 @@ impl Rules {
     }
 }
 
-/// The rules in a file; none where there is none that can be read. A line that is no rule is passed over.
-fn rules(dir: &OwnedFd, place: &str, name: &str) -> Option<Gitignore> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat(dir, name, flags, Mode::empty()).ok()?;
-    let bytes = disk::bounded(File::from(file), RULES_BYTES_MAX).ok()?;
+/// The rules in a file; none where there is none that can be read. A line that is no rule is passed over. `None` where there are more
+/// than the walk may heed.
+fn rules(dir: &OwnedFd, place: &str, name: &str, left: &mut Left) -> Option<Option<Gitignore>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Some(file) = openat(dir, name, flags, Mode::empty()).ok().map(File::from) else { return Some(None) };
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Some(None);
+    }
+    let bytes = match disk::bounded(file, left.rules_bytes) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            *left = Left::NONE;
+            return None;
+        }
+        Err(_) => return Some(None),
+    };
+    left.rules_bytes -= bytes.len() as u64;
     let text = String::from_utf8_lossy(&bytes);
     let mut builder = GitignoreBuilder::new(place);
     for line in text.strip_prefix('\u{feff}').unwrap_or(&text).lines() {
         let _ = builder.add_line(None, line);
     }
-    builder.build().ok().filter(|rules| !rules.is_empty())
+    Some(builder.build().ok().filter(|rules| !rules.is_empty()))
 }
 
 #[cfg(test)]
@@ -241,9 +272,28 @@ mod tests {
         for n in 0..4 {
             fs::write(dir.path().join(n.to_string()), "").unwrap();
         }
-        for (most, files, partial) in [(3, 3, true), (5, 4, false)] {
-            let found = Files::up_to(most, dir.path(), &reader());
-            assert_eq!((found.paths.len(), found.partial), (files, partial), "{most}");
+        for (entries, files, partial) in [(3, 3, true), (5, 4, false)] {
+            let found = Files::up_to(Left { entries, rules_bytes: 0 }, dir.path(), &reader());
+            assert_eq!((found.paths.len(), found.partial), (files, partial), "{entries}");
+        }
+    }
+
+    /// Each rule takes far more memory than its text.
+    #[test]
+    fn rules_are_bounded_over_the_whole_tree_and_read_through_no_link() {
+        let (dir, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(beside.path().join("rules"), "f").unwrap();
+        for name in ["a", "b", "c"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("f"), "").unwrap();
+        }
+        std::os::unix::fs::symlink(beside.path().join("rules"), dir.path().join("a/.gitignore")).unwrap();
+        for name in ["b", "c"] {
+            fs::write(dir.path().join(name).join(".gitignore"), "ffff").unwrap();
+        }
+        for (rules_bytes, files, partial) in [(8, 5, false), (7, 3, true), (3, 1, true)] {
+            let found = Files::up_to(Left { entries: 100, rules_bytes }, dir.path(), &reader());
+            assert_eq!((found.paths.len(), found.partial), (files, partial), "{:?}", found.paths);
         }
     }
 }

@@ -78,7 +78,7 @@ pub fn of(record: &Record) -> Timeline {
     let total = record.duration_us().max(1) as f64;
     let x = |us: u64| (us as f64 / total * WIDTH).clamp(0.0, WIDTH);
     let bands = record.phases.iter().enumerate().map(|(i, phase)| {
-        let (from, width) = (x(phase.from_us), x(phase.to_us) - x(phase.from_us));
+        let (from, width) = (x(phase.from_us), (x(phase.to_us) - x(phase.from_us)).max(0.0));
         let labelled = width > 8.0 + 7.0 * phase.title.chars().count() as f64;
         Band { title: phase.title.clone(), x: from, width, hue: i % HUES, labelled }
     });
