@@ -181,6 +181,12 @@ survives!(
     bidi_in_source,
     workflow_bomb,
     gate_flood,
+    wide_turn,
+    pending_flood,
+    schema_of_its_own,
+    pattern_flood,
+    list_flood,
+    long_labels,
 );
 
 /// The attack ends the script, and nothing else.
@@ -216,6 +222,9 @@ ends!(memory_bomb, |report| match &report.error {
 });
 ends!(log_flood_in_script, |report| assert_eq!(quota(&report), "log-bytes"));
 ends!(phase_flood, |report| assert_eq!(quota(&report), "log-bytes"));
+ends!(turn_flood, |report| {
+    assert!(quota(&report) == "turn-bytes" && format!("{report:?}").contains("limit: 50331648"), "{:?}", report.error);
+});
 ends!(log_without_a_break, |report| {
     assert!(matches!(&report.error, Some(RunError::Engine(Failure::Limit(_) | Failure::Trapped(_)))), "{report:?}");
 });
@@ -259,14 +268,19 @@ fn spawn_over_the_cap() {
     });
 }
 
-/// A million agents in one turn: either the batch is too large for the border, or all past the cap are refused.
+/// A million agents in one turn: the turn is too large for the border, the engine has no memory for it, or all past the cap are refused.
 #[test]
 fn agent_flood() {
     play(async {
         let report = run(&Rig::new(), "agent_flood").await;
         assert_ne!(report.status, RunStatus::Completed);
         assert!(report.agents <= 1_000, "{}", report.agents);
-        assert!(matches!(&report.error, Some(RunError::Engine(Failure::Limit(_) | Failure::Trapped(_)))), "{report:?}");
+        let ended = match &report.error {
+            Some(RunError::Engine(Failure::Limit(_) | Failure::Trapped(_))) => true,
+            Some(RunError::Script(thrown)) => thrown.message.contains("threw null") || thrown.message.contains("memory"),
+            _ => false,
+        };
+        assert!(ended, "{report:?}");
     });
 }
 
@@ -284,6 +298,19 @@ fn huge_source() {
         assert_eq!(report.value.as_ref().map(Json::as_str), Some("\"read\""), "{:?}", report.error);
         let report = run_source(&rig, "huge_source", of(40 << 20), args()).await;
         assert_eq!(quota(&report), "script-bytes");
+    });
+}
+
+/// Calls in calls in calls, deeper than the engine's stack: a fault of the script, not of the engine.
+#[test]
+fn source_nested_too_deeply() {
+    play(async {
+        let meta = "export const meta = { name: 'deep', description: 'An attack.' }\n";
+        for (open, close) in [("f(", ")"), ("[", "]"), ("!", "")] {
+            let source = format!("{meta}const f = x => x\nreturn {}1{}", open.repeat(20_000), close.repeat(20_000));
+            let report = run_source(&Rig::new(), "source_nested_too_deeply", source, Json::parse("{}").unwrap()).await;
+            assert_eq!(fault(&report).0, ErrorKind::Syntax, "{open}: {:?}", report.error);
+        }
     });
 }
 

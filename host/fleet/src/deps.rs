@@ -1,9 +1,11 @@
 //! Which agents wait for which. A script names agents by their labels; an agent with `deps` starts when every agent with one of
 //! those labels that was asked for has ended. Labels belong to one script: a called workflow has its own.
 
+use crate::brief::{TITLE_BYTES_MAX, WHY_BYTES_MAX, brief};
 use crate::options::{invalid, reject};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vespiary_kernel::call::Failure;
+use vespiary_kernel::ids::Digest;
 use vespiary_kernel::script::Rejection;
 
 /// Waiting agents named in the error of a script that waits for labels nobody has.
@@ -12,12 +14,18 @@ const NAMED_MAX: usize = 5;
 /// Labels told of either end of a long circle.
 const CIRCLE_ENDS: usize = 4;
 
+/// Labels that are remembered although only refused agents had them, for those that wait for them later. Agents that start are
+/// counted by the run; those that are refused are not.
+const REFUSED_MAX: usize = 1_000;
+
 /// The labels of one script, and how their agents stand.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
     asked: HashMap<String, Label>,
     /// For each label of an agent that has not started, the labels it waits for, with how many do.
     edges: HashMap<String, BTreeMap<String, usize>>,
+    /// Labels that were first those of refused agents.
+    refused: usize,
 }
 
 #[derive(Debug, Default)]
@@ -114,9 +122,31 @@ impl Labels {
         }
         let entry = self.asked.entry(label.to_owned()).or_default();
         entry.open = entry.open.saturating_sub(1);
-        if let (Some(failure), None) = (failure, &entry.failed) {
-            entry.failed = Some(Broken { origin: label.to_owned(), why: failure.to_string() });
+        if let Some(failure) = failure {
+            self.fail(label, failure);
         }
+    }
+
+    /// An agent was refused when it was asked for: whoever waits for it hears so, and whoever comes to wait for it later, where that
+    /// many are remembered. `waited`: somebody waits already.
+    pub(crate) fn refuse(&mut self, label: &str, failure: &Failure, waited: bool) {
+        if label.is_empty() {
+            return;
+        }
+        if !self.asked.contains_key(label) {
+            if self.refused >= REFUSED_MAX && !waited {
+                return;
+            }
+            self.refused += 1;
+        }
+        self.fail(label, failure);
+    }
+
+    fn fail(&mut self, label: &str, failure: &Failure) {
+        let entry = self.asked.entry(label.to_owned()).or_default();
+        entry
+            .failed
+            .get_or_insert_with(|| Broken { origin: label.to_owned(), why: brief(failure.to_string(), WHY_BYTES_MAX) });
     }
 
     /// It ended without having started, because of what it depends on.
@@ -189,6 +219,11 @@ impl<J> Held<J> {
         numbers.into_iter().filter_map(|number| self.jobs.remove(&number)).collect()
     }
 
+    /// Whether anything is kept for `label`.
+    pub(crate) fn waits_for(&self, label: &str) -> bool {
+        self.by.contains_key(label)
+    }
+
     /// Everything, in the order in which it came.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = J> + use<J> {
         self.by.clear();
@@ -217,8 +252,19 @@ pub(crate) fn checked(deps: Vec<String>) -> Result<Vec<String>, Rejection> {
     if deps.iter().any(String::is_empty) {
         return Err(invalid("deps holds an empty string; it is an array of labels of agents"));
     }
+    let deps: Vec<String> = deps.into_iter().map(kept).collect();
     let mut seen = HashSet::new();
     Ok(deps.iter().filter(|dep| seen.insert(*dep)).cloned().collect())
+}
+
+/// A label as it is kept: whole where it is short, else its beginning and its digest, by which labels are told apart as well. Scripts
+/// make labels of whole claims and paths, and a script keeps them to its end.
+pub(crate) fn kept(label: String) -> String {
+    if label.len() <= TITLE_BYTES_MAX {
+        return label;
+    }
+    let digest = Digest::of(label.as_bytes());
+    format!("{} ({digest})", brief(label, TITLE_BYTES_MAX))
 }
 
 #[cfg(test)]
@@ -309,5 +355,33 @@ mod tests {
         }
         let told = labels.check("0", &[name(999)]).unwrap_err().message;
         assert!(told.contains("circle") && told.contains("991 more in turn") && told.len() < 500, "{told}");
+    }
+
+    #[test]
+    fn long_labels_are_told_apart_by_all_of_them() {
+        let long = |end: &str| "é".repeat(1 << 20) + end;
+        let (a, b) = (kept(long("a")), kept(long("b")));
+        assert!(a != b && a.starts_with(&"é".repeat(100)) && a.len() < 300, "{a}");
+        assert_eq!((kept(long("a")), kept("short".into())), (a.clone(), "short".to_owned()));
+        assert_ne!(kept(a.clone()), a, "no label passes for what is kept of another");
+        let deps = checked(vec![long("a"), long("b"), long("a")]).unwrap();
+        assert_eq!(deps, [a, b]);
+    }
+
+    #[test]
+    fn refused_agents_are_remembered_by_those_that_wait_and_else_up_to_a_number() {
+        let mut labels = Labels::default();
+        let failure = Failure::Failed("x".repeat(1 << 14));
+        for n in 0..3 * REFUSED_MAX {
+            labels.refuse(&n.to_string(), &failure, false);
+            labels.refuse("0", &failure, false);
+        }
+        assert_eq!((labels.asked.len(), labels.refused), (REFUSED_MAX, REFUSED_MAX));
+        labels.refuse("waited for", &failure, true);
+        let Standing::Broken(told) = labels.standing(&deps(&["waited for"])) else { panic!("it was refused") };
+        assert!(told.to_string().len() < 2 * WHY_BYTES_MAX, "what it is told of is not told whole");
+        labels.ask("0", &[]);
+        labels.refuse("0", &failure, false);
+        assert_eq!(labels.asked["0"].open, 1, "another of that label is still under way");
     }
 }

@@ -7,8 +7,10 @@ use crate::gates::{Gates, OpenGate};
 pub use crate::jobs::{AgentFailure, Planned};
 use crate::jobs::{Ground, Slots};
 use crate::library::Library;
+use crate::pending::Pending;
 use crate::phases::Phases;
 use crate::session::{self, Depth, Halt, Pulse, Script};
+use crate::shape::Shapes;
 use crate::stop::{Stop, Urgency};
 use crate::tally::Tally;
 use crate::watch::Watch;
@@ -146,6 +148,8 @@ pub async fn drive(
         activity: Arc::default(),
         gates: Gates::default(),
         phases: Phases::default(),
+        pending: Pending::default(),
+        shapes: Shapes::of_run(),
         gatekeeper: settings.gatekeeper,
         library: settings.workflows,
         worktrees: settings.worktrees,

@@ -2,9 +2,13 @@
 //! text, so nothing in it reaches a terminal raw.
 
 use unicode_width::UnicodeWidthChar;
+use vespiary_kernel::legible::is_harmful;
 
 /// Columns of source shown; a longer line is cut around the place that matters.
 const WIDTH: usize = 100;
+
+/// Characters of a line shown: many take no column at all.
+const CHARACTERS_MAX: usize = 2 * WIDTH;
 
 /// The lines around `line`, with a caret under `column`; both count from 1, columns in characters. Empty when there is no
 /// such line.
@@ -40,21 +44,16 @@ fn cut(text: &str, from: usize, column: usize) -> (String, usize) {
         }
         match c {
             '\t' => cells.push_str("  "),
-            c if c.is_control() || turns_text(c) => cells.push('\u{fffd}'),
+            c if is_harmful(c) => cells.push('\u{fffd}'),
             c => cells.push(c),
         }
         width += if c == '\t' { 2 } else { c.width().unwrap_or(1) };
-        if width >= WIDTH {
+        if width >= WIDTH || index - from >= CHARACTERS_MAX {
             cells.push('…');
             break;
         }
     }
     (cells, caret.unwrap_or(width))
-}
-
-/// Characters that make a reader see another order than the engine does.
-fn turns_text(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -80,6 +79,16 @@ mod tests {
         assert!(!shown.contains('\u{1b}') && shown.contains('\u{fffd}') && shown.len() < 300, "{shown}");
         let marked = shown.lines().next().unwrap().chars().nth(shown.lines().nth(1).unwrap().chars().count() - 1);
         assert_eq!(marked, Some('\u{fffd}'));
+    }
+
+    #[test]
+    fn characters_without_width_are_counted_too() {
+        let shown = excerpt(&"e\u{301}".repeat(100_000), 1, 1_000);
+        assert!(
+            shown.chars().count() < 2 * CHARACTERS_MAX && shown.contains('^'),
+            "{} characters",
+            shown.chars().count()
+        );
     }
 
     #[test]

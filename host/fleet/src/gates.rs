@@ -6,6 +6,7 @@ use crate::activity::{Activity, Token};
 use crate::gatekeeper::Gatekeeper;
 use crate::jobs::{Ended, Ground, Planned, thrown};
 use crate::options::{invalid, reject};
+use crate::pending::Weight;
 use crate::stop::Urgency;
 use crate::watch::Progress;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ use vespiary_kernel::script::{Completion, Rejection};
 /// Gates that wait at once. More than a person decides in a sitting.
 const OPEN_MAX: u64 = 32;
 
-/// Different gates of one run. With the longest payload each, they take 16 MiB of the record.
+/// Different gates of one run, and times that a program decides. With the longest payload each, they take 16 MiB of the record.
 const ASKED_MAX: u64 = 256;
 
 /// How often somebody elsewhere is listened for.
@@ -73,7 +74,7 @@ pub(crate) enum Asked {
     /// A person decides.
     Person(GateJob),
     /// A program does.
-    Program(ToolCall, Checked),
+    Program(ToolCall, Checked, Weight),
 }
 
 /// A gate that waits for a person.
@@ -82,6 +83,7 @@ pub(crate) struct GateJob {
     request: u64,
     matter: Matter,
     expires_in: Option<Duration>,
+    weight: Weight,
 }
 
 /// What a program decides.
@@ -111,6 +113,17 @@ struct State {
     decided: HashMap<Digest, Decision>,
     /// Who waits for what somebody else already asks.
     followers: HashMap<Digest, Vec<oneshot::Sender<Heard>>>,
+}
+
+impl State {
+    /// One more gate of the run.
+    fn count(&mut self) -> Result<(), LimitHit> {
+        if self.asked >= ASKED_MAX {
+            return Err(LimitHit { quota: "gates".into(), limit: ASKED_MAX, used: ASKED_MAX + 1 });
+        }
+        self.asked += 1;
+        Ok(())
+    }
 }
 
 /// A decision, and a token for whoever goes on with it.
@@ -151,16 +164,17 @@ impl Gates {
         if state.open.contains_key(&matter.digest()) {
             return Ok(());
         }
-        let hit = |quota: &str, limit: u64| Err(LimitHit { quota: quota.into(), limit, used: limit + 1 });
         if state.open.len() as u64 >= OPEN_MAX {
-            return hit("gates-open", OPEN_MAX);
+            return Err(LimitHit { quota: "gates-open".into(), limit: OPEN_MAX, used: OPEN_MAX + 1 });
         }
-        if state.asked >= ASKED_MAX {
-            return hit("gates", ASKED_MAX);
-        }
-        state.asked += 1;
+        state.count()?;
         state.open.insert(matter.digest(), matter.title().to_owned());
         Ok(())
+    }
+
+    /// Count a gate that a program decides. What it found before is not kept, so it is another one each time.
+    fn admit_check(&self) -> Result<(), LimitHit> {
+        self.state().count()
     }
 
     fn known(&self, gate: &Digest) -> Option<Decision> {
@@ -219,7 +233,9 @@ impl Ground {
             let tool = PROGRAMS.parse().map_err(|_| reject("host", "there is no tool that runs programs"))?;
             // What it found today is not what it finds tomorrow: kept, it could stand for another check.
             let call = ToolCall { tool, arguments, keep: Keep::Digest };
-            return Ok(Asked::Program(call, Checked { matter, program: check.program }));
+            let weight = self.pending.take(options.len_bytes())?;
+            self.gates.admit_check().map_err(|hit| thrown(&Failure::Limit(hit)))?;
+            return Ok(Asked::Program(call, Checked { matter, program: check.program }, weight));
         }
         let Some(keeper) = &self.gatekeeper else {
             return Err(reject("unsupported", "gate() needs a host that can ask a person; this one cannot"));
@@ -231,13 +247,14 @@ impl Ground {
         if let Some(decision) = self.gates.known(&matter.digest()) {
             return Ok(Asked::Decided(told(&decision)));
         }
+        let weight = self.pending.take(options.len_bytes())?;
         self.gates.admit(&matter).map_err(|hit| thrown(&Failure::Limit(hit)))?;
-        Ok(Asked::Person(GateJob { request, matter, expires_in: expires_in.map(Duration::from_millis) }))
+        Ok(Asked::Person(GateJob { request, matter, expires_in: expires_in.map(Duration::from_millis), weight }))
     }
 
     /// Have a person decide.
     pub(crate) async fn run_gate(self: Arc<Self>, job: GateJob, token: Option<Token>) -> Ended {
-        let GateJob { request, matter, expires_in } = job;
+        let GateJob { request, matter, expires_in, weight: _weight } = job;
         let gate = matter.digest();
         let mut token = token;
         if self.planning {

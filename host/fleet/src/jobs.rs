@@ -1,14 +1,16 @@
 //! One job each: an agent, a tool call, and what becomes of them. Which waits for which stands elsewhere.
 
 use crate::activity::{Activity, Token};
+use crate::brief::{TITLE_BYTES_MAX, brief};
 use crate::changes::Gathered;
 use crate::drive::Settings;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::{Checked, Gates};
 use crate::library::Library;
 use crate::options::{AgentOptions, Brain, invalid, reject};
+use crate::pending::{Pending, Weight};
 use crate::phases::Phases;
-use crate::shape::Shape;
+use crate::shape::{Shape, Shapes};
 use crate::stop::{Stop, Urgency};
 use crate::tally::Tally;
 use crate::watch::{Progress, Watch};
@@ -40,6 +42,10 @@ pub(crate) struct Ground {
     pub(crate) activity: Arc<Activity>,
     pub(crate) gates: Gates,
     pub(crate) phases: Phases,
+    /// What the run's scripts have asked for and have no answer to.
+    pub(crate) pending: Pending,
+    /// What their answers are judged by.
+    pub(crate) shapes: Arc<Shapes>,
     /// Who brings gates before a person; none where nobody does.
     pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
     /// Where called workflows are; none where there are none.
@@ -85,6 +91,8 @@ pub(crate) struct AgentJob {
     pub(crate) task: Json,
     /// Whether the script is told how it ended, where it would get the answer or `null`.
     pub(crate) status: bool,
+    /// What its words take of the room for what is pending.
+    pub(crate) weight: Weight,
 }
 
 /// One tool call, accepted and not yet started.
@@ -93,6 +101,8 @@ pub(crate) struct ToolJob {
     pub(crate) call: ToolCall,
     /// The gate that it decides, where it was asked for by one.
     pub(crate) gate: Option<Checked>,
+    /// What its words take of the room for what is pending.
+    pub(crate) weight: Weight,
 }
 
 /// A job that ended, with what the script is told and what the run counts.
@@ -159,12 +169,13 @@ struct Status<'a> {
 }
 
 impl Ground {
-    /// Check an agent request and count it against the run. The error is thrown in the script.
+    /// Check an agent request and count it against the run. The error is thrown in the script. `written` is how long its options were.
     pub(crate) fn accept_agent(
         &self,
         request: u64,
         prompt: &str,
         mut options: AgentOptions,
+        written: u64,
         status: bool,
     ) -> Result<AgentJob, Rejection> {
         let catalog = self.dispatcher.catalog();
@@ -185,6 +196,13 @@ impl Ground {
                 "isolation: 'worktree' needs a host that keeps worktrees; this one has none",
             ));
         }
+        let schema = options.schema.as_ref().map(Shape::text);
+        let effort = options.effort.as_deref().filter(|_| model.is_some());
+        let task = Task { prompt, context: &options.context, schema, model, effort };
+        let task = Json::of(&task).map_err(|e| invalid(e.to_string()))?;
+        // All that is left of its options is no longer than they were.
+        let weight = self.pending.take(task.len_bytes().saturating_add(written))?;
+        options.context = Json::null();
         let agent = {
             let wanted = options.wanted(self.who.grant())?;
             let starter = self.phases.starter(options.phase.as_deref(), &self.who);
@@ -192,15 +210,13 @@ impl Ground {
                 .spawn_within(&starter, Some(&wanted), options.isolation, &options.spending)
                 .map_err(refused)?
         };
-        let named = options.label.clone();
+        let named = std::mem::take(&mut options.named);
+        // Budgets go by the whole title; what is recorded is cut as the script's own `phase()` is.
+        options.phase = options.phase.map(|title| brief(title, TITLE_BYTES_MAX));
         if options.label.is_empty() {
             options.label = format!("{} {}", options.kind(), agent.agent());
         }
-        let schema = options.schema.as_ref().map(Shape::text);
-        let effort = options.effort.as_deref().filter(|_| model.is_some());
-        let task = Task { prompt, context: &options.context, schema, model, effort };
-        let task = Json::of(&task).map_err(|e| invalid(e.to_string()))?;
-        Ok(AgentJob { request, agent, named, options, task, status })
+        Ok(AgentJob { request, agent, named, options, task, status, weight })
     }
 
     /// The model that a script's word for one means: `PROVIDER/MODEL`, or a model of the provider in use.
@@ -230,11 +246,12 @@ impl Ground {
                 tool.plugin()
             )));
         }
-        Ok(ToolJob { request, call: ToolCall { tool, arguments, keep: Keep::Value }, gate: None })
+        let weight = self.pending.take(arguments.len_bytes())?;
+        Ok(ToolJob { request, call: ToolCall { tool, arguments, keep: Keep::Value }, gate: None, weight })
     }
 
     pub(crate) async fn run_agent(self: Arc<Self>, job: AgentJob) -> Ended {
-        let AgentJob { request, agent, named, options, task, status } = job;
+        let AgentJob { request, agent, named, options, task, status, weight: _weight } = job;
         let id = agent.agent();
         // Made before the call, so that the call's own end is recorded first when both are dropped.
         let mut open = OpenAgent { ground: &self, agent: &agent, kept: false, closed: false };
@@ -355,11 +372,12 @@ impl Ground {
     }
 
     pub(crate) async fn run_tool(self: Arc<Self>, job: ToolJob) -> Ended {
-        let label = job.call.tool.to_string();
-        let outcome = self.dispatcher.dispatch(&self.who, job.call).await;
+        let ToolJob { request, call, gate, weight: _weight } = job;
+        let label = call.tool.to_string();
+        let outcome = self.dispatcher.dispatch(&self.who, call).await;
         let planned = Planned { label, agent_type: None, reused: outcome.reused.clone() };
         let result = outcome.into_result();
-        let result = match &job.gate {
+        let result = match &gate {
             // What a program would say is not known.
             Some(_) if self.planning => result,
             Some(checked) => self.judge_check(checked, result),
@@ -367,7 +385,7 @@ impl Ground {
         };
         let unrecorded = unrecorded(result.as_ref().err());
         let out_of_budget = result.as_ref().err().is_some_and(is_out_of_budget);
-        let completion = Completion { id: job.request, settlement: result.map_err(|failure| thrown(&failure)) };
+        let completion = Completion { id: request, settlement: result.map_err(|failure| thrown(&failure)) };
         let completion = self.told_unless_planned(completion, &planned);
         let planned = Some(planned);
         Ended { completion, planned, named: String::new(), failure: None, unrecorded, out_of_budget, _token: None }

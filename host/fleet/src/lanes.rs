@@ -99,20 +99,21 @@ impl Jobs {
         options: &Json,
         status: bool,
     ) -> Result<(), Rejection> {
-        let options = AgentOptions::parse(options)?;
-        let (named, deps) = (options.label.clone(), options.deps.clone());
+        let written = options.len_bytes();
+        let options = AgentOptions::parse(options, &self.ground.shapes)?;
+        let (named, deps) = (options.named.clone(), options.deps.clone());
         self.labels.check(&named, &deps)?;
-        self.labels.ask(&named, &deps);
-        match self.ground.accept_agent(request, prompt, options, status) {
+        match self.ground.accept_agent(request, prompt, options, written, status) {
             Ok(job) => {
+                self.labels.ask(&named, &deps);
                 self.ground.watch.see(Progress::AgentQueued);
                 self.place_with_dependents(job);
                 Ok(())
             }
             Err(rejection) => {
                 // Whoever waits for it must hear that it will not come.
-                self.labels.release(&named, &deps);
-                self.labels.end(&named, Some(&Failure::Failed(rejection.message.clone())));
+                let (failure, waited) = (Failure::Failed(rejection.message.clone()), self.held.waits_for(&named));
+                self.labels.refuse(&named, &failure, waited);
                 self.settle(&named);
                 Err(rejection)
             }
@@ -168,7 +169,9 @@ impl Jobs {
     pub(crate) fn ask_gate(&mut self, request: u64, options: &Json) -> Result<Option<Json>, Rejection> {
         match self.ground.accept_gate(request, options)? {
             Asked::Decided(decision) => return Ok(Some(decision)),
-            Asked::Program(call, checked) => self.add_tool(ToolJob { request, call, gate: Some(checked) }),
+            Asked::Program(call, checked, weight) => {
+                self.add_tool(ToolJob { request, call, gate: Some(checked), weight });
+            }
             Asked::Person(job) => {
                 let token = self.ground.activity.begin();
                 self.running.spawn(Arc::clone(&self.ground).run_gate(job, token));

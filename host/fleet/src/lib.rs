@@ -18,10 +18,12 @@ pub mod watch;
 
 mod activity;
 mod breaker;
+mod brief;
 mod deps;
 mod jobs;
 mod lanes;
 mod nested;
+mod pending;
 mod phases;
 mod session;
 mod tally;

@@ -3,7 +3,7 @@
 
 use crate::breaker::Breaker;
 use crate::provider::{ModelAnswer, ModelRequest, Provider, ProviderError};
-use crate::shape::Shape;
+use crate::shape::{Shape, Shapes};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +47,7 @@ pub struct Models {
     provider: Arc<dyn Provider>,
     under_way: Arc<UnderWay>,
     breaker: Arc<Breaker>,
+    shapes: Arc<Shapes>,
 }
 
 /// Requests that hold more than they may come to use.
@@ -84,7 +85,7 @@ impl std::fmt::Debug for Models {
 impl Models {
     /// One provider.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self { provider, under_way: Arc::default(), breaker: Arc::default() }
+        Self { provider, under_way: Arc::default(), breaker: Arc::default(), shapes: Shapes::unbounded() }
     }
 
     async fn answer(&self, admitted: &Admitted, log: &mut Vec<LogLine>) -> Result<Json, Failure> {
@@ -94,8 +95,9 @@ impl Models {
             return Err(Failure::NotFound(format!("there is no provider {asked:?}; the one in use is {here:?}")));
         }
         let shape = arguments.schema.as_ref().map(|schema| {
-            let schema = schema.read().map_err(|error| error.to_string());
-            schema.and_then(Shape::new).map_err(|why| Failure::InvalidArguments(format!("schema: {why}")))
+            let unfit = |why: &dyn std::fmt::Display| Failure::InvalidArguments(format!("schema: {why}"));
+            let schema = schema.read().map_err(|error| unfit(&error))?;
+            self.shapes.shape(schema).map_err(|bad| unfit(&bad))
         });
         let shape = shape.transpose()?;
         let prompt = told(&arguments, shape.as_ref());

@@ -5,6 +5,7 @@ use crate::activity::Token;
 use crate::jobs::{Ended, Ground, thrown, unrecorded};
 use crate::library::Found;
 use crate::options::reject;
+use crate::pending::Weight;
 use crate::session::{self, Depth, Halt, Pulse, Script};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ pub(crate) struct WorkflowJob {
     pub(crate) request: u64,
     name: String,
     args: Json,
+    weight: Weight,
 }
 
 impl Ground {
@@ -36,7 +38,8 @@ impl Ground {
         if name.len() > NAME_BYTES_MAX {
             return Err(not_found(format!("a name of {} bytes is none of a workflow", name.len())));
         }
-        Ok(WorkflowJob { request, name, args })
+        let weight = self.pending.take(args.len_bytes())?;
+        Ok(WorkflowJob { request, name, args, weight })
     }
 
     /// Run it to its end, or until `over` says that nobody waits for it any more.
@@ -46,7 +49,7 @@ impl Ground {
         mut over: watch::Receiver<bool>,
         token: Option<Token>,
     ) -> Ended {
-        let WorkflowJob { request, name, args } = job;
+        let WorkflowJob { request, name, args, weight: _weight } = job;
         let over = async move {
             // A sender that is gone was dropped with the script that called this one.
             let _ = over.wait_for(|over| *over).await;

@@ -1,12 +1,16 @@
 //! The options of `agent()`, parsed once. The engine checks them for the script's author; this is the check that counts,
 //! since an engine is a guest. What this version cannot honour is refused, never silently dropped.
 
+use crate::brief::{TITLE_BYTES_MAX, brief};
 use crate::deps;
-use crate::shape::Shape;
+use crate::jobs::thrown;
+use crate::shape::{BadSchema, Shape, Shapes};
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use vespiary_kernel::account::Ceiling;
+use vespiary_kernel::call::Failure;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::ids::{PluginName, ToolName};
@@ -90,6 +94,9 @@ pub struct Retry {
     pub backoff: Duration,
 }
 
+/// The most entries of `tools`, `allow` and `deny` each: every one is compared with all others, and with all that the run holds.
+const LISTED_MAX: usize = 256;
+
 /// The most attempts, and the longest first wait, milliseconds.
 const ATTEMPTS_MAX: u32 = 6;
 const BACKOFF_MS_MAX: u64 = 60_000;
@@ -106,8 +113,10 @@ pub enum Brain {
 /// What an agent is to be, checked.
 #[derive(Debug)]
 pub struct AgentOptions {
-    /// For people; empty when the script gave none.
+    /// For people, cut where it is long; empty when the script gave none.
     pub label: String,
+    /// What agents that wait for this one know it by; empty when the script gave no label.
+    pub(crate) named: String,
     /// The phase it belongs to.
     pub phase: Option<String>,
     /// Who does the work.
@@ -136,8 +145,8 @@ pub struct AgentOptions {
 }
 
 impl AgentOptions {
-    /// Parse the options object; the error is what the script's `agent()` throws.
-    pub fn parse(options: &Json) -> Result<Self, Rejection> {
+    /// Parse the options object; the error is what the script's `agent()` throws. `shapes` are those of its run.
+    pub(crate) fn parse(options: &Json, shapes: &Arc<Shapes>) -> Result<Self, Rejection> {
         let written: Written = options.read().map_err(|e| invalid(format!("agent() options: {e}")))?;
         let brain = match written.agent_type {
             Some(name) => Brain::Component(name.parse().map_err(|e| invalid(format!("agentType: {e}")))?),
@@ -148,10 +157,15 @@ impl AgentOptions {
             Some(Value::String(word)) if word == "worktree" => Isolation::Worktree,
             Some(other) => return Err(invalid(format!("isolation is {other}; the only one there is is 'worktree'"))),
         };
-        let schema = written.schema.map(checked_schema).transpose()?;
+        listed("tools", written.tools.as_deref().unwrap_or_default())?;
+        listed("allow", written.allow.as_deref().unwrap_or_default())?;
+        listed("deny", written.deny.as_deref().unwrap_or_default())?;
+        let schema = written.schema.map(|schema| checked_schema(schema, shapes)).transpose()?;
+        let label = written.label.unwrap_or_default();
         let tools = written.tools.map(|tools| tools.iter().map(|t| pattern(t)).collect()).transpose()?;
         Ok(Self {
-            label: written.label.unwrap_or_default(),
+            named: deps::kept(label.clone()),
+            label: brief(label, TITLE_BYTES_MAX),
             phase: written.phase,
             brain,
             effort: written.effort,
@@ -280,8 +294,18 @@ fn milliseconds(timeout: serde_json::Number) -> Result<Duration, Rejection> {
         .ok_or_else(|| invalid(format!("timeout is {timeout}; give whole milliseconds, at least 1")))
 }
 
-fn checked_schema(schema: Value) -> Result<Shape, Rejection> {
-    Shape::new(schema).map_err(|why| invalid(format!("schema is not a JSON Schema that can be judged by: {why}")))
+fn listed<T>(option: &str, entries: &[T]) -> Result<(), Rejection> {
+    if entries.len() <= LISTED_MAX {
+        return Ok(());
+    }
+    Err(reject("limit", format!("{option} has {} entries; at most {LISTED_MAX} are allowed", entries.len())))
+}
+
+fn checked_schema(schema: Value, shapes: &Arc<Shapes>) -> Result<Shape, Rejection> {
+    shapes.shape(schema).map_err(|bad| match bad {
+        BadSchema::Unfit(why) => invalid(format!("schema is not a JSON Schema that can be judged by: {why}")),
+        BadSchema::Limit(hit) => thrown(&Failure::Limit(hit)),
+    })
 }
 
 /// An exception for the script.
@@ -298,7 +322,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<AgentOptions, Rejection> {
-        AgentOptions::parse(&Json::parse(text).unwrap())
+        AgentOptions::parse(&Json::parse(text).unwrap(), &Shapes::unbounded())
     }
 
     fn wanted(options: &str, parent: &[&str]) -> Vec<String> {
@@ -370,5 +394,30 @@ mod tests {
             wanted(r#"{"agentType":"x","deny":["net:[10.0.0.0/8]:9","net:*:*"]}"#, &parent),
             ["tool:*", "tool:x.run"]
         );
+    }
+
+    #[test]
+    fn lists_that_would_be_compared_without_end_are_refused() {
+        for (option, entry) in [("allow", "read:a"), ("deny", "read:a"), ("tools", "files.t")] {
+            let of = |entries: usize| {
+                let entries: Vec<_> = (0..entries).map(|n| format!("{entry}{n}")).collect();
+                parse(&serde_json::json!({ "agentType": "x", option: entries }).to_string())
+            };
+            let refused = of(LISTED_MAX + 1).unwrap_err();
+            assert_eq!(refused.code, "limit");
+            assert!(refused.message.contains(option) && refused.message.contains("257"), "{}", refused.message);
+            of(LISTED_MAX).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_long_label_is_cut_for_people_and_told_apart_by_all_of_it() {
+        let long = "x".repeat(1 << 20);
+        let of = |end: &str| parse(&serde_json::json!({ "label": format!("{long}{end}") }).to_string()).unwrap();
+        let (a, b) = (of("a"), of("b"));
+        assert!(a.label == b.label && a.label.ends_with('…') && a.label.len() < 210, "{}", a.label.len());
+        assert!(a.named != b.named && a.named.len() < 300, "{}", a.named);
+        let waits = parse(&serde_json::json!({ "deps": [format!("{long}a")] }).to_string()).unwrap();
+        assert_eq!(waits.deps, [a.named]);
     }
 }

@@ -2,6 +2,7 @@
 //! own script and those it calls with `workflow()` go through the same loop.
 
 use crate::activity::{Activity, Token};
+use crate::brief::{TITLE_BYTES_MAX, cut};
 use crate::drive::SCRIPT_BYTES_MAX;
 use crate::jobs::Ground;
 use crate::lanes::Jobs;
@@ -19,9 +20,8 @@ use vespiary_kernel::json::Json;
 use vespiary_kernel::quota::LimitHit;
 use vespiary_kernel::script::{Action, Budget, Completion, ErrorKind, Request, ScriptError, State, Turn};
 
-/// The longest log line and phase title that are kept, bytes.
+/// The longest log line that is kept, bytes.
 const LINE_BYTES_MAX: usize = 16 << 10;
-const TITLE_BYTES_MAX: usize = 200;
 
 /// Where a script stands in its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,14 +267,6 @@ fn accept(ground: &Ground, jobs: &mut Jobs, requests: Vec<Request>) -> Vec<Compl
         }
     }
     answers
-}
-
-/// A script's words are kept, but not without bound.
-fn cut(text: &mut String, bytes_max: usize) {
-    if text.len() > bytes_max {
-        text.truncate(text.floor_char_boundary(bytes_max));
-        text.push('…');
-    }
 }
 
 /// Tell of a script that has passed the check. A run's own is in the record already.

@@ -4,6 +4,7 @@
 mod deps;
 mod gates;
 mod nested;
+mod pending;
 
 use crate::drive::{RunReport, Settings, Workflow, drive};
 use crate::gatekeeper::Gatekeeper;
@@ -29,7 +30,7 @@ use vespiary_kernel::plugin::{Manifest, Plugin, Trust};
 use vespiary_kernel::policy::{Answer, Policy};
 use vespiary_kernel::pool::{Capacity, Pool};
 use vespiary_kernel::ports::{Approver, Asked, BoxFuture, Catalog, Log, LogError, Runner, ScriptCell};
-use vespiary_kernel::principal::{Isolation, RunLimits};
+use vespiary_kernel::principal::{Isolation, Principal, RunLimits};
 use vespiary_kernel::script::{Action, Budget, Completion, Request, ScriptError, State, Turn};
 use vespiary_kernel::worktree::{Taken, WorktreeError, Worktrees};
 
@@ -316,14 +317,8 @@ async fn run(script: Script, at_once: usize, limits: RunLimits, stop: &Stop) -> 
     run_in(World::default(), vec![script], at_once, limits, stop).await
 }
 
-async fn run_in(
-    world: World,
-    scripts: Vec<Script>,
-    at_once: usize,
-    limits: RunLimits,
-    stop: &Stop,
-) -> (RunReport, Arc<World>) {
-    let world = Arc::new(World { scripts: Mutex::new(scripts.into()), ..world });
+/// A dispatcher over that world, and who runs in it.
+fn begun(world: &Arc<World>, limits: RunLimits) -> (Arc<Dispatcher>, Principal) {
     let capacity = Capacity::of_places(64, 2_000, 2, 2_000);
     let dispatcher = Dispatcher::new(
         world.clone(),
@@ -336,6 +331,18 @@ async fn run_in(
     let grant =
         Grant::of_run(["tool:*", "spawn:5000", "write:.", "exec:true", "exec:false"].map(|c| c.parse().unwrap()));
     let who = dispatcher.start("r".parse().unwrap(), "/".into(), grant, limits);
+    (dispatcher, who)
+}
+
+async fn run_in(
+    world: World,
+    scripts: Vec<Script>,
+    at_once: usize,
+    limits: RunLimits,
+    stop: &Stop,
+) -> (RunReport, Arc<World>) {
+    let world = Arc::new(World { scripts: Mutex::new(scripts.into()), ..world });
+    let (dispatcher, who) = begun(&world, limits);
     let (title, source, version) = ("t".into(), "s".into(), "0".into());
     let workflow = Workflow { title, source, args: Json::null(), version, settings: Json::null(), resumes: None };
     let settings = Settings {

@@ -24,6 +24,10 @@ pub(crate) const HANDLES_MAX: usize = 256;
 /// The least that one call from guest to host may carry: a batch of requests, a piece of an artifact.
 const HOST_CALL_BYTES_MIN: u64 = 16 << 20;
 
+/// The least that one turn of a script may carry: all that it asks for before it waits. A thousand agents with a file each in their
+/// prompts are asked for in one.
+const TURN_BYTES_MIN: u64 = 48 << 20;
+
 /// What the host keeps for one guest.
 pub(crate) struct Cell {
     pub(crate) walls: Walls,
@@ -69,6 +73,7 @@ impl Cell {
     pub(crate) fn empty(quota: &Quota, account: Arc<Account>, senses: Senses, files: Files) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
+        let least = if senses == Senses::Still { TURN_BYTES_MIN } else { HOST_CALL_BYTES_MIN };
         Self {
             walls: Walls::new(quota, Arc::clone(&account)),
             report: Report::new(quota, account),
@@ -80,7 +85,7 @@ impl Cell {
             http: None,
             door: None,
             told: Told::default(),
-            host_call_bytes_max: quota.result_bytes_max.saturating_add(64 << 10).max(HOST_CALL_BYTES_MIN),
+            host_call_bytes_max: quota.result_bytes_max.saturating_add(64 << 10).max(least),
         }
     }
 

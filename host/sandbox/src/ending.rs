@@ -1,7 +1,7 @@
 //! How a guest's end becomes a cause. Every way a call can stop is one of the kernel's `Failure`s, with a stable word where
 //! programs look and a plain sentence where people do.
 
-use crate::cell::{Cell, HANDLES_MAX};
+use crate::cell::{Cell, HANDLES_MAX, Senses};
 use crate::text;
 use crate::walls::time_hit;
 use vespiary_kernel::call::{Failure, Trap};
@@ -10,6 +10,9 @@ use vespiary_kernel::quota::{LimitHit, Quota};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
+
+/// The stable word for a stack that ended.
+pub(crate) const STACK_OVERFLOW: &str = "stack-overflow";
 
 /// The cause of an error out of Wasmtime: a trap, a refused import, a broken contract.
 pub(crate) fn of_error(error: &Error, cell: &Cell, quota: &Quota) -> Failure {
@@ -56,8 +59,9 @@ fn host_side(error: &Error, cell: &Cell, quota: &Quota) -> Option<LimitHit> {
         return Some(LimitHit { quota: "instances".into(), limit, used: limit.saturating_add(1) });
     }
     if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
-        // Without frames nothing was running: it was the answer that was too long.
+        // Without frames nothing was running: it was the answer that was too long. A script's is a turn, with a limit of its own.
         let (quota, limit) = match error.downcast_ref::<WasmBacktrace>() {
+            None if cell.senses == Senses::Still => ("turn-bytes", cell.host_call_bytes_max),
             None => ("result-bytes", quota.result_bytes_max),
             Some(_) => ("host-call-bytes", cell.host_call_bytes_max),
         };
@@ -103,7 +107,7 @@ pub(crate) fn breach(message: String) -> Failure {
 fn trap_kind(trap: wasmtime::Trap) -> &'static str {
     use wasmtime::Trap::*;
     match trap {
-        StackOverflow => "stack-overflow",
+        StackOverflow => STACK_OVERFLOW,
         MemoryOutOfBounds | TableOutOfBounds | ArrayOutOfBounds => "out-of-bounds",
         HeapMisaligned => "misaligned",
         IndirectCallToNull | NullReference => "null-reference",

@@ -22,6 +22,10 @@ use vespiary_kernel::quota::Quota;
 use vespiary_kernel::script::{Action, Budget, Completion, ErrorKind, Request, ScriptError, State, Turn, Verdict};
 use wasmtime::Store;
 
+/// What is wrong with a source that the engine's stack is too short for.
+const TOO_DEEP: &str = "the script is nested too deeply to be read: some 500 calls, brackets or operators inside each other are \
+                        too many; put parts of it into variables or functions";
+
 /// A live engine. The order of the fields is the order in which they are dropped: the memory before the lease.
 struct LiveScript {
     store: Store<Cell>,
@@ -116,10 +120,18 @@ impl LiveScript {
 impl ScriptCell for LiveScript {
     fn check<'a>(&'a mut self, source: &'a str) -> BoxFuture<'a, Result<Result<Json, ScriptError>, Outcome>> {
         Box::pin(async move {
-            enter!(self, |guest, store| guest.call_check(store, source), |answer| match answer {
+            let checked = enter!(self, |guest, store| guest.call_check(store, source), |answer| match answer {
                 Ok(meta) => Ok(Ok(ending::json(meta, "the script's meta")?)),
                 Err(error) => Ok(Err(script_error(error))),
-            })
+            });
+            // Nothing of the script has run: it is what is written that goes deeper than the parser's stack.
+            match checked {
+                Err(outcome) => match too_deep(&outcome) {
+                    Some(error) => Ok(Err(error)),
+                    None => Err(outcome),
+                },
+                checked => checked,
+            }
         })
     }
 
@@ -213,6 +225,18 @@ fn request(request: wit::Request) -> Result<Request, Failure> {
         }
     };
     Ok(Request { id: request.id, action })
+}
+
+/// The fault of a source that the engine cannot read through, if that is how its cell ended. The cell stays dead.
+fn too_deep(outcome: &Outcome) -> Option<ScriptError> {
+    let Ending::Failed(Failure::Trapped(trap)) = &outcome.ending else { return None };
+    (trap.kind == ending::STACK_OVERFLOW).then(|| ScriptError {
+        kind: ErrorKind::Syntax,
+        message: TOO_DEEP.into(),
+        line: 0,
+        column: 0,
+        stack: String::new(),
+    })
 }
 
 fn script_error(error: wit::ScriptError) -> ScriptError {

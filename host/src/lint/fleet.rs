@@ -23,17 +23,18 @@ pub(super) fn look(desk: &mut Desk<'_>) {
 
 /// Every place that starts an agent, by itself or through a function that does.
 fn agents<'s>(desk: &mut Desk<'s>, definitions: &Definitions<'s>) {
+    let mut words: HashMap<&str, Vec<usize>> = HashMap::new();
+    for i in (0..desk.tokens.len()).filter(|i| desk.tokens.is_word(*i) && !desk.tokens.is_property(*i)) {
+        words.entry(desk.tokens.code(i)).or_default().push(i);
+    }
     let mut starters: Vec<&str> = vec!["agent", "agentResult", "workflow"];
     let mut known: HashSet<&str> = starters.iter().copied().collect();
     let mut loops_told = HashSet::new();
     let mut places = 0;
     while let Some(starter) = starters.pop() {
         let is_agent = matches!(starter, "agent" | "agentResult" | "workflow");
-        for i in 0..desk.tokens.len() {
-            let uses = desk.tokens.is(i, starter)
-                && desk.tokens.is_word(i)
-                && !desk.tokens.is_property(i)
-                && if is_agent { is_call(&desk.tokens, i) } else { !declares(&desk.tokens, i) };
+        for i in words.get(starter).into_iter().flatten().copied() {
+            let uses = if is_agent { is_call(&desk.tokens, i) } else { !declares(&desk.tokens, i) };
             if !uses {
                 continue;
             }
@@ -94,7 +95,8 @@ fn fan_out<'s>(desk: &mut Desk<'s>, definitions: &Definitions<'s>, i: usize, aro
                 }
             }
             Around::Loop(header) => {
-                let items = (header + 1..tokens.mate(header).unwrap_or(header)).find(|k| tokens.is(*k, "of"));
+                let mut head = (header + 1..tokens.mate(header).unwrap_or(header)).take_while(|_| tokens.may_look());
+                let items = head.find(|k| tokens.is(*k, "of"));
                 let origin = match items {
                     Some(of) => {
                         let range = (of + 1, tokens.mate(header).unwrap_or(of + 1));
@@ -127,8 +129,8 @@ fn tell_unbounded(desk: &mut Desk<'_>, i: usize, origin: &str) {
 fn never_ends(tokens: &Tokens<'_>, header: usize) -> bool {
     let (from, to) = loop_body(tokens, header);
     let condition = header..tokens.mate(header).unwrap_or(header);
-    let mut all = condition.chain((from..to).take(TOKENS_MAX));
-    !all.any(|k| matches!(tokens.code(k), "<" | ">" | "<=" | ">=" | "in" | "budget"))
+    let mut all = condition.chain((from..to).take(TOKENS_MAX)).take_while(|_| tokens.may_look());
+    !all.any(|k| matches!(tokens.code(k), "<" | ">" | "<=" | ">=" | "in" | "budget")) && tokens.are_seen()
 }
 
 /// Where values come from.
@@ -153,7 +155,7 @@ impl Origins<'_, '_> {
         }
         let flattens = (from..to).any(|k| matches!(tokens.code(k), "flat" | "flatMap") && tokens.is_property(k));
         let mut next = from;
-        while next < to {
+        while next < to && tokens.may_look() {
             let k = next;
             next += 1;
             // What a function does with a list comes first; what follows is how.
@@ -222,7 +224,7 @@ fn await_in_loop(desk: &mut Desk<'_>, i: usize, around: &[Around<'_>], told: &mu
     let Some(header) = nearest.filter_map(|p| if let Around::Loop(h) = p { Some(*h) } else { None }).next() else {
         return;
     };
-    let inside = header..tokens.mate(header).unwrap_or(header);
+    let inside = (header..tokens.mate(header).unwrap_or(header)).take_while(|_| tokens.may_look());
     // A loop that asks whether to go on wants one answer after the other.
     let counts = inside.clone().any(|k| tokens.is(k, "of")) || inside.filter(|k| tokens.is(*k, ";")).count() == 2;
     let (from, to) = loop_body(tokens, header);

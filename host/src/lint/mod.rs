@@ -52,7 +52,8 @@ pub struct Finding {
     pub hint: String,
 }
 
-/// Look at `source`, of at most `vespiary_fleet::drive::SCRIPT_BYTES_MAX` bytes. Time and memory are in proportion to its length.
+/// Look at `source`, of at most `vespiary_fleet::drive::SCRIPT_BYTES_MAX` bytes. Memory is in proportion to its length, and so is time,
+/// but for a number of looks that nothing exceeds.
 pub fn lint(source: &str) -> Vec<Finding> {
     let tokens = match Tokens::read(source) {
         Ok(tokens) => tokens,
@@ -72,7 +73,17 @@ pub fn lint(source: &str) -> Vec<Finding> {
     words::absent(&mut desk);
     words::options(&mut desk);
     fleet::look(&mut desk);
-    let Desk { mut found, .. } = desk;
+    let Desk { tokens, mut found, .. } = desk;
+    if !tokens.are_seen() {
+        found.push(Finding {
+            rule: "unread",
+            severity: Gravity::Warning,
+            line: 0,
+            column: 0,
+            message: "the script takes too many looks to be judged: not all of it was looked at".into(),
+            hint: "split it: long expressions inside each other are looked through from every place in them".into(),
+        });
+    }
     found.sort_by_key(|finding| (finding.line, finding.column, finding.rule));
     found.dedup_by_key(|finding| (finding.line, finding.column, finding.rule));
     found
@@ -130,7 +141,7 @@ fn definitions<'s>(tokens: &Tokens<'s>) -> HashMap<&'s str, (usize, usize)> {
             }
             let range = (assign + 1, tokens.expression_end(assign + 1));
             let names = target..=close.unwrap_or(target);
-            for name in names.filter(|k| tokens.is_word(*k)) {
+            for name in names.take_while(|_| tokens.may_look()).filter(|k| tokens.is_word(*k)) {
                 found.entry(tokens.code(name)).or_insert(range);
             }
             if !tokens.is(range.1, ",") {
@@ -268,6 +279,37 @@ mod tests {
                 .into(),
         ] {
             assert_eq!(lint(&source), []);
+        }
+    }
+
+    #[test]
+    fn what_would_be_looked_at_over_and_over_is_given_up_and_told() {
+        let unread = |source: &str| lint(source).iter().any(|finding| finding.rule == "unread" && finding.line == 0);
+        let lists = |from: usize| format!("const a{from} = [{}]\n", format!("a{}, ", from + 1).repeat(400));
+        let places = |agent: &str| agent.repeat(1_500);
+        let nested =
+            |deep: usize, open: &str, close: &str| format!("{}{}\n", open.repeat(deep), close.repeat(deep)).repeat(40);
+        for (what, source) in [
+            ("an expression to its end from each place", "const a=".repeat(40_000)),
+            ("the names of each binding", nested(900, "(p=", ")=>1")),
+            ("what is bound in brackets", nested(900, "const[", "]=1")),
+            (
+                "the first argument from each place",
+                format!("pipeline({}{})", "x ".repeat(20_000), places(", agent(1)")),
+            ),
+            ("where each item comes from", (0..4).map(lists).collect::<String>() + "pipeline(a0, x => agent(x))"),
+            (
+                "the head of a loop from each place",
+                format!("while ({}) {{ {} }}", "x ".repeat(20_000), places("agent(1);")),
+            ),
+        ] {
+            assert!(unread(&source), "{what}");
+        }
+        for (what, source) in [
+            ("long", "const a = await agent('x', { label: 'a' })\n".repeat(20_000)),
+            ("deep", nested(300, "if (a) { f(() => {", "})}")),
+        ] {
+            assert!(!unread(&source), "{what}");
         }
     }
 

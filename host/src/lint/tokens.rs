@@ -2,6 +2,7 @@
 //! how deep a script nests. No tree is built and nothing recurses, so a hostile script costs memory in proportion to its length and
 //! nothing else. The engine decides what is JavaScript; this reads what the engine has accepted.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 /// No bracket.
@@ -9,6 +10,10 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// Brackets inside brackets at most. Rules climb from a token outwards, so this bounds their work as well.
 const DEPTH_MAX: usize = 1_000;
+
+/// Tokens that the rules look at in all, beyond one look at each: where an expression ends, what a list holds, where a value comes
+/// from. People's scripts take thousands; one that is written for it would have every expression looked through from every place in it.
+const LOOKS_MAX: usize = 8 << 20;
 
 /// What sort of token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub(super) struct Unread {
 pub(super) struct Tokens<'s> {
     source: &'s str,
     list: Vec<Token>,
+    /// How many more are looked at.
+    looks: Cell<usize>,
 }
 
 impl<'s> Tokens<'s> {
@@ -58,7 +65,19 @@ impl<'s> Tokens<'s> {
     pub(super) fn read(source: &'s str) -> Result<Self, Unread> {
         let mut lexer = Lexer { source, at: 0, list: Vec::new(), open: Vec::new(), newline: false };
         lexer.all()?;
-        Ok(Self { source, list: lexer.list })
+        Ok(Self { source, list: lexer.list, looks: Cell::new(LOOKS_MAX) })
+    }
+
+    /// Take one of the looks that are left; when none is, whoever asks sees no further.
+    pub(super) fn may_look(&self) -> bool {
+        let left = self.looks.get();
+        self.looks.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// Whether everything that was to be looked at was.
+    pub(super) fn are_seen(&self) -> bool {
+        self.looks.get() > 0
     }
 
     pub(super) fn len(&self) -> usize {
@@ -143,7 +162,7 @@ impl<'s> Tokens<'s> {
         let mut at = from;
         loop {
             let Some(next) = self.next(at) else { return self.mate(at).filter(|m| *m > at).unwrap_or(at) + 1 };
-            if matches!(self.code(next), ";" | ",") || self.begins_statement(next) {
+            if matches!(self.code(next), ";" | ",") || self.begins_statement(next) || !self.may_look() {
                 return next;
             }
             at = next;
@@ -155,14 +174,14 @@ impl<'s> Tokens<'s> {
         const ARGUMENTS_MAX: usize = 32;
         let Some(close) = self.mate(open).filter(|mate| *mate > open) else { return Vec::new() };
         let (mut found, mut from, mut at) = (Vec::new(), open + 1, open + 1);
-        while at < close && found.len() < ARGUMENTS_MAX {
+        while at < close && found.len() < ARGUMENTS_MAX && self.may_look() {
             if self.is(at, ",") {
                 found.push((from, at));
                 from = at + 1;
             }
             at = self.mate(at).filter(|mate| *mate > at).unwrap_or(at) + 1;
         }
-        if from < close && found.len() < ARGUMENTS_MAX {
+        if from < close && at >= close && found.len() < ARGUMENTS_MAX {
             found.push((from, close));
         }
         found
@@ -197,7 +216,10 @@ impl<'s> Tokens<'s> {
     /// The words of one binding: a name, or everything in its brackets.
     fn names_in(&self, i: usize, names: &mut HashSet<&'s str>) {
         match self.mate(i).filter(|mate| *mate > i) {
-            Some(close) => names.extend((i..close).filter(|k| self.is_word(*k)).map(|k| self.code(k))),
+            Some(close) => {
+                let inside = (i..close).take_while(|_| self.may_look());
+                names.extend(inside.filter(|k| self.is_word(*k)).map(|k| self.code(k)));
+            }
             None if self.is_word(i) => drop(names.insert(self.code(i))),
             None => {}
         }

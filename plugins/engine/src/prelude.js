@@ -117,9 +117,11 @@
       error = isError(reason);
       if (error && typeof reason.stack === 'string') out.stack = toWellFormed(reason.stack);
     } catch { /* no stack, then */ }
+    // With no memory left for an Error, null is what the engine throws.
+    const nothing = reason === null ? ' (or ran out of memory: have it keep and ask for less at once)' : '';
     out.message = error
       ? headline(reason)
-      : `the script threw ${typeof reason === 'string' ? stringify(toWellFormed(reason)) : inspect(reason)}, which is not an Error and so has no place; throw new Error(...)`;
+      : `the script threw ${typeof reason === 'string' ? stringify(toWellFormed(reason)) : inspect(reason)}${nothing}, which is not an Error and so has no place; throw new Error(...)`;
     return out;
   };
 

@@ -120,3 +120,25 @@ async fn a_gentle_stop_gives_up_what_waits_for_others() {
     assert!(said[0].starts_with("1 ok") && said[1].starts_with("2 stopped"), "{said:?}");
     assert_eq!(*world.order.lock().unwrap(), ["sleep"]);
 }
+
+#[tokio::test]
+async fn a_long_label_is_recorded_in_brief_and_waited_for_in_full() {
+    let long = |end: &str| "x".repeat(100_000) + end;
+    let asked = vec![
+        labelled(1, "second", "", &[&long("a")]),
+        labelled(2, "first", &long("a"), &[]),
+        labelled(3, "fail", &long("b"), &[]),
+        labelled(4, "never", "", &[&long("b")]),
+    ];
+    let (report, world) = play(vec![asked], 8).await;
+    let said = answers(&report);
+    assert!(said[0].starts_with("1 ok") && said[3].starts_with("4 failed") && said[3].len() < 2_000, "{said:?}");
+    let order = world.order.lock().unwrap();
+    let at = |prompt: &str| order.iter().position(|done| done == prompt);
+    assert!(at("first") < at("second") && at("never").is_none(), "{order:?}");
+    for event in world.events.lock().unwrap().iter() {
+        if let Event::AgentStarted { label, .. } = event {
+            assert!(label.len() < 210, "{} bytes", label.len());
+        }
+    }
+}

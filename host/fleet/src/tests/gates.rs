@@ -175,6 +175,16 @@ async fn floods_and_what_nobody_can_judge_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn gates_that_programs_decide_are_counted_with_the_others() {
+    let check = |id| vec![gate(id, json!({ "title": "Tests", "check": { "program": "true" } }))];
+    let (report, _) = play(Desk::default(), vec![batches((1..=300).map(check).collect())]).await;
+    let said = answers(&report);
+    let refused: Vec<_> = said.iter().filter(|told| told.contains("threw limit")).collect();
+    assert_eq!(refused.len(), 300 - 256, "{said:?}");
+    assert!(refused[0].starts_with("257 ") && refused[0].contains("gates is limited to 256"), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_decisions_could_be_forged_no_gate_opens() {
     let desk = Desk { distrusts: Some("the run holds write:/".into()), ..Desk::default() };
     let (report, world) = play(desk, vec![batches(vec![vec![gate(1, json!({ "title": "Go?" }))]])]).await;

@@ -174,7 +174,7 @@ fn whatever_is_thrown_is_reported() {
     for (thrown, message) in [
         ("'text'", "the script threw \"text\", which is not an Error"),
         ("undefined", "threw undefined"),
-        ("null", "threw null"),
+        ("null", "threw null (or ran out of memory"),
         ("{ code: 7 }", "threw {\"code\":7}"),
         ("10n", "threw 10n"),
         ("Symbol('s')", "threw Symbol(s)"),
