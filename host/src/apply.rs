@@ -34,6 +34,17 @@ pub struct Differs {
     pub why: String,
 }
 
+/// Why not all of a change set was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// None of it was.
+    #[error("{0}")]
+    Before(#[source] io::Error),
+    /// Some of it may have been.
+    #[error("{0}")]
+    Amid(#[source] io::Error),
+}
+
 /// How a path stands to a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
@@ -74,17 +85,34 @@ impl Target {
         Ok(differing)
     }
 
+    /// Every path that is as the change set leaves it, and was not so before.
+    pub fn in_place(&self, set: &ChangeSet) -> io::Result<Vec<TreePath>> {
+        let mut placed = Vec::new();
+        for (path, change) in set {
+            if self.standing(path, change)? == Standing::After {
+                placed.push(path.clone());
+            }
+        }
+        Ok(placed)
+    }
+
     /// Write it. `content` gives what the set names by digest. Stops at the first path that changes under it.
-    pub fn apply(&self, set: &ChangeSet, content: impl Fn(&Digest) -> io::Result<Vec<u8>>) -> io::Result<()> {
-        self.clear_staging()?;
-        rustix::fs::mkdirat(&self.root, self.staging.as_str(), Mode::RWXU)?;
-        let staging = open_dir(self.root.as_fd(), &self.staging)?;
-        let done = self.stage(set, &staging, content).and_then(|()| self.place(set, &staging));
-        // Whatever happened: what waits there is in the ledger, and what was placed is not there any more.
+    pub fn apply(&self, set: &ChangeSet, content: impl Fn(&Digest) -> io::Result<Vec<u8>>) -> Result<(), Stopped> {
+        let begun = || -> io::Result<OwnedFd> {
+            self.clear_staging()?;
+            rustix::fs::mkdirat(&self.root, self.staging.as_str(), Mode::RWXU)?;
+            let staging = open_dir(self.root.as_fd(), &self.staging)?;
+            self.stage(set, &staging, content).map(|()| staging)
+        };
+        // Whatever happens: what waits there is in the ledger, and what is placed is not there any more.
+        let staging = begun().map_err(|error| {
+            let _ = self.clear_staging();
+            Stopped::Before(error)
+        })?;
+        let placed = self.place(set, &staging);
         let cleared = self.clear_staging();
-        done?;
-        cleared?;
-        Ok(rustix::fs::syncfs(&self.root)?)
+        let done = placed.and(cleared).and_then(|()| Ok(rustix::fs::syncfs(&self.root)?));
+        done.map_err(Stopped::Amid)
     }
 
     /// All contents and links, under numbers. Whatever runs out, runs out here, while nothing has changed.
@@ -276,7 +304,7 @@ impl Target {
     }
 
     /// Remove what an earlier attempt of the same left.
-    fn clear_staging(&self) -> io::Result<()> {
+    pub fn clear_staging(&self) -> io::Result<()> {
         let staging = match open_dir(self.root.as_fd(), &self.staging) {
             Ok(staging) => staging,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -437,8 +465,9 @@ mod tests {
     fn a_content_that_is_missing_or_another_changes_nothing() {
         let temp = tree();
         let target = Target::open(temp.path(), "r").unwrap();
-        assert!(target.apply(&whole(), contents(&["A"])).is_err());
-        assert!(target.apply(&whole(), |_| Ok(b"forged".to_vec())).is_err());
+        // What runs out, runs out before anything has changed.
+        assert!(matches!(target.apply(&whole(), contents(&["A"])), Err(Stopped::Before(_))));
+        assert!(matches!(target.apply(&whole(), |_| Ok(b"forged".to_vec())), Err(Stopped::Before(_))));
         assert_eq!(fs::read_to_string(temp.path().join("src/a")).unwrap(), "a");
         assert!(!temp.path().join("new").exists() && !temp.path().join(".vespiary-apply-r").exists());
     }
@@ -462,7 +491,7 @@ mod tests {
             let target = Target::open(temp.path(), "r").unwrap();
             assert_eq!(target.differences(&whole(), false).unwrap().is_empty(), done < 4, "after {done} steps");
             assert_eq!(target.differences(&whole(), true).unwrap(), [], "after {done} steps");
-            target.apply(&whole(), contents(TEXTS)).unwrap_or_else(|e| panic!("after {done} steps: {e}"));
+            target.apply(&whole(), contents(TEXTS)).unwrap_or_else(|e| panic!("after {done} steps: {e:?}"));
             assert_eq!(fs::read_to_string(temp.path().join("src/old")).unwrap(), "now a file");
             assert_eq!(fs::read_to_string(temp.path().join("src/a")).unwrap(), "A");
             assert!(!temp.path().join(".vespiary-apply-r").exists());

@@ -112,6 +112,9 @@ pub struct Permissions {
     /// A component to load beside the bundled plugins; its manifest is FILE.toml or plugin.toml beside it.
     #[arg(long, value_name = "FILE.wasm")]
     pub plugin: Vec<PathBuf>,
+    /// What a server took up: any other form of a component and its manifest is refused.
+    #[arg(long, value_name = "SHA256", hide = true)]
+    pub plugin_is: Vec<Digest>,
 }
 
 /// `vespiary run`.
@@ -194,6 +197,9 @@ pub struct ResumeArgs {
     /// An edited script, in place of the recorded one: what is the same in it need not run again.
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
+    /// As of a run.
+    #[arg(long, value_name = "SHA256", hide = true)]
+    pub plugin_is: Vec<Digest>,
     /// Where the project is now, if it is no longer where it was.
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,
@@ -410,6 +416,9 @@ pub enum RunsCommand {
         /// Where agents disagree, leave the project as it is, and apply the rest.
         #[arg(long)]
         except_conflicts: bool,
+        /// Give up an apply that was interrupted: say what of it is in place, and write nothing more.
+        #[arg(long, conflicts_with_all = ["dry_run", "except_conflicts"])]
+        abandon: bool,
         /// How to print.
         #[command(flatten)]
         output: Output,
@@ -422,7 +431,7 @@ pub enum AuditCommand {
     /// Check the hash chain and the blobs of a run, of a bundle, or of the whole ledger, and name the first broken link.
     #[command(
         after_help = "Exit codes: 0 everything is as it was written, 1 something was changed. Whoever rewrites a whole record \
-                            makes a new one that holds in itself: to notice, keep a run's head elsewhere and give it with --head."
+                            makes a new one that holds in itself: to notice, keep a run's head elsewhere and give it with --head; of a bundle the seal, with --seal."
     )]
     Verify {
         /// The run's id, or `last`. Without it, and without --bundle, the whole ledger.
@@ -432,11 +441,14 @@ pub enum AuditCommand {
         #[arg(long, value_name = "FILE", group = "one")]
         bundle: Option<PathBuf>,
         /// Every run of the ledger, and that there is nothing beside them.
-        #[arg(long, conflicts_with_all = ["run", "bundle", "head"])]
+        #[arg(long, conflicts_with_all = ["run", "bundle", "head", "seal"])]
         all: bool,
         /// The hash of the last event, as it was noted elsewhere.
         #[arg(long, value_name = "SHA256", requires = "one")]
         head: Option<Digest>,
+        /// What `runs export` sealed the bundle with, as it was noted elsewhere: with it the reports are checked, too.
+        #[arg(long, value_name = "SHA256", requires = "bundle")]
+        seal: Option<Digest>,
         /// How to print.
         #[command(flatten)]
         output: Output,

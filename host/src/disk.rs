@@ -5,14 +5,24 @@
     reason = "this file is meant to touch the file system: it reads what a person named"
 )]
 
+use rustix::fs::OFlags;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// The content of a file of at most `bytes_max` bytes. A longer one is an error, also where it grows or is a device.
+/// The content of a file of at most `bytes_max` bytes. A longer one is an error, also where it grows or is a device. A pipe is read
+/// where the shell made it (`/dev/stdin`, `/dev/fd/63`); anywhere else nobody may ever write to its other end.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    bounded(File::open(path)?, bytes_max)
+    if path.starts_with("/dev") || path.starts_with("/proc") {
+        return bounded(File::open(path)?, bytes_max);
+    }
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    if !file.metadata()?.is_file() {
+        let what = if file.metadata()?.is_dir() { "is a directory" } else { "is a pipe, a socket or a device" };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it {what} and no file")));
+    }
+    bounded(file, bytes_max)
 }
 
 /// The same, as text.
@@ -92,6 +102,15 @@ mod tests {
         assert_eq!(read(file.path(), 4).unwrap(), b"1234");
         assert_eq!(read(file.path(), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert!(read(Path::new("/dev/zero"), 1_000).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("p");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        assert!(read(&pipe, 4).unwrap_err().to_string().contains("a pipe"));
+        assert!(read(dir.path(), 4).unwrap_err().to_string().contains("a directory"));
     }
 
     #[test]

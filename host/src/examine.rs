@@ -16,6 +16,7 @@ use vespiary_kernel::call::{Ending, Failure, Outcome};
 use vespiary_kernel::dispatch::{Dispatcher, Session};
 use vespiary_kernel::event::Event;
 use vespiary_kernel::grant::Grant;
+use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::ids::{PluginName, RunId};
 use vespiary_kernel::json::Json;
 use vespiary_kernel::pool::Pool;
@@ -47,7 +48,8 @@ impl Examiner {
         home.create()?;
         let engine = shelf.engine()?.plugin.name.clone();
         let (shelf, at) = (Arc::new(shelf), wiring::capacity_of_call());
-        let sandbox = Arc::new(wiring::sandbox(home, &shelf, at)?);
+        let limits = rules.policy.host(HostLimits::default());
+        let sandbox = Arc::new(wiring::sandbox(home, &shelf, at, &limits)?);
         let dispatcher = Dispatcher::new(
             Arc::new(NoRun),
             shelf as Arc<dyn Catalog>,

@@ -9,6 +9,7 @@
 use crate::exit::Trouble;
 use crate::paths::Home;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -32,6 +33,10 @@ const GATE_BYTES_MAX: u64 = 16 << 10;
 /// What is asked for, as it is written.
 const GENTLY: &str = "gently";
 const NOW: &str = "now";
+
+/// Who holds the lock longer than this, drives the run.
+const GLANCES_MAX: u32 = 20;
+const BETWEEN_GLANCES: Duration = Duration::from_millis(25);
 
 /// How often somebody looks.
 pub const GLANCE: Duration = Duration::from_millis(150);
@@ -111,7 +116,15 @@ fn lock(home: &Home, run: &RunId) -> io::Result<File> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let mut glances = 0;
+        while let Err(errno) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // Whoever looks whether somebody holds it holds it for that moment.
+            if errno != Errno::WOULDBLOCK || glances == GLANCES_MAX {
+                return Err(errno.into());
+            }
+            glances += 1;
+            std::thread::sleep(BETWEEN_GLANCES);
+        }
         let (held, there) = (file.metadata()?, fs::metadata(&path));
         if there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
             // For people who look; nothing here relies on it.
@@ -179,7 +192,7 @@ fn read_decision(dir: &Path, gate: &Digest) -> Option<Decision> {
 /// Whether a process drives `run`.
 pub fn is_live(home: &Home, run: &RunId) -> bool {
     let Ok(file) = File::open(dir(home, run).join(LOCK)) else { return false };
-    flock(&file, FlockOperation::NonBlockingLockShared).is_err_and(|errno| errno == rustix::io::Errno::WOULDBLOCK)
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err_and(|errno| errno == Errno::WOULDBLOCK)
 }
 
 /// Ask the process that drives `run` to stop.

@@ -9,7 +9,7 @@ use crate::exit::Trouble;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The directories of one user.
@@ -94,16 +94,30 @@ impl Home {
             let next = "remove it to have another one made, or give --token-file FILE";
             Trouble::failed(format!("{} cannot be used", path.display()), error, next)
         };
-        let mut random = [0u8; 32];
-        getrandom::fill(&mut random).map_err(|error| unusable(io::Error::other(error)))?;
-        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(mut file) => file.write_all(token.as_bytes()).map_err(unusable)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(unusable(error)),
+        if !path.exists() {
+            self.make_mcp_token(&path).map_err(unusable)?;
         }
         let kept = fs::read_to_string(&path).map_err(unusable)?;
+        if kept.trim().is_empty() {
+            return Err(unusable(io::Error::new(io::ErrorKind::InvalidData, "it is empty")));
+        }
         Ok((kept, path))
+    }
+
+    /// Whole before it has its name, and never in place of another that was made meanwhile.
+    fn make_mcp_token(&self, path: &Path) -> io::Result<()> {
+        let mut random = [0u8; 32];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        // For its owner alone, as all that is made so.
+        let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
+        file.write_all(token.as_bytes())?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error.error),
+        }
     }
 
     /// Create what is missing, readable by its owner alone.
@@ -178,6 +192,20 @@ mod tests {
         for dir in [home.state(), home.cache()] {
             assert_eq!(fs::metadata(dir).unwrap().mode() & 0o777, 0o700);
         }
+    }
+
+    #[test]
+    fn the_token_of_the_server_is_made_once_and_an_empty_one_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = home(&[("VESPIARY_HOME", temp.path().to_str().unwrap())]).unwrap();
+        let (token, path) = home.mcp_token().unwrap();
+        assert_eq!((token.len(), fs::metadata(&path).unwrap().mode() & 0o777), (64, 0o600));
+        assert_eq!(home.mcp_token().unwrap(), (token, path.clone()));
+        assert_eq!(fs::read_dir(home.state()).unwrap().count(), 1, "nothing else is left");
+        // As a crash between the two left it, when it was not made whole first.
+        fs::write(&path, "").unwrap();
+        let trouble = home.mcp_token().unwrap_err();
+        assert!(trouble.what.contains("mcp-token") && trouble.next.contains("remove it"), "{trouble:?}");
     }
 
     #[test]

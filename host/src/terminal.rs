@@ -4,21 +4,16 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use vespiary_kernel::legible::is_harmful;
 
-/// Characters that move a cursor, recolour, hide or reorder text.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Several lines, harmless: line ends and tabs stay, every other control or reordering character is shown as `\u{1b}`.
+/// Several lines, harmless: line ends and tabs stay, every other character that steers, reorders or is not seen is shown as `\u{1b}`.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    escape(text, |c| is_hostile(c) && c != '\n' && c != '\t')
+    escape(text, |c| is_harmful(c) && c != '\n' && c != '\t')
 }
 
 /// One line, harmless: line ends are shown as escapes too.
 pub fn line(text: &str) -> Cow<'_, str> {
-    escape(text, is_hostile)
+    escape(text, is_harmful)
 }
 
 /// At most `chars_max` characters of `text` on one line, with an ellipsis when something was cut.
@@ -36,7 +31,7 @@ pub fn clipped(text: &str, chars_max: usize) -> String {
 /// JSON text, harmless and still the same JSON: what JSON allows unescaped inside a string is escaped, and a carriage return,
 /// which it allows only between tokens, becomes a blank: what stands before it on its line would be written over.
 pub fn json(text: &str) -> Cow<'_, str> {
-    let dangerous = |c: char| is_hostile(c) && c != '\n' && c != '\t';
+    let dangerous = |c: char| is_harmful(c) && c != '\n' && c != '\t';
     if !text.contains(dangerous) {
         return Cow::Borrowed(text);
     }
@@ -45,8 +40,10 @@ pub fn json(text: &str) -> Cow<'_, str> {
         if c == '\r' {
             out.push(' ');
         } else if dangerous(c) {
-            // All of them lie in the basic plane, and outside of strings JSON has none of them.
-            let _ = write!(out, "\\u{:04x}", u32::from(c));
+            // Outside of strings JSON has none of them.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         } else {
             out.push(c);
         }
@@ -136,15 +133,16 @@ mod tests {
     fn escapes_are_shown_and_not_obeyed() {
         assert_eq!(plain("a\u{1b}[2Jb\tc\nd\u{9b}31m"), "a\\u{1b}[2Jb\tc\nd\\u{9b}31m");
         assert_eq!(line("a\r\nb\u{202e}c\u{7f}"), "a\\u{d}\\u{a}b\\u{202e}c\\u{7f}");
+        assert_eq!(line("deploy\u{e0026}\u{200b}"), "deploy\\u{e0026}\\u{200b}");
         assert_eq!(line("grün 漢字 🐝"), "grün 漢字 🐝");
     }
 
     #[test]
     fn json_stays_the_same_value() {
-        let value = serde_json::json!({"k\u{85}": "x\u{7f}\u{202e}\u{1b}y"});
+        let value = serde_json::json!({"k\u{85}": "x\u{7f}\u{202e}\u{1b}y\u{e0041}"});
         let text = serde_json::to_string(&value).unwrap();
         let safe = json(&text);
-        assert!(!safe.contains(is_hostile), "{safe}");
+        assert!(!safe.contains(is_harmful), "{safe}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
     }
 

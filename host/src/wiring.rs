@@ -1,8 +1,8 @@
 //! Puts the pillars behind the dispatcher. The only place where sandbox, ledger and fleet meet; each knows just the kernel.
 
 use crate::approve::{AtTerminal, Quietly};
-use crate::catalog::Shelf;
 use crate::catalog::renew::Renewable;
+use crate::catalog::{Entry, Shelf};
 use crate::cli::Permissions;
 use crate::disk;
 use crate::entries;
@@ -33,6 +33,7 @@ use vespiary_kernel::plugin::Plugin;
 use vespiary_kernel::policy::Denial;
 use vespiary_kernel::pool::{Capacity, Pool};
 use vespiary_kernel::ports::{Approver, Catalog, Log, NoRecall, Recall, Runner};
+use vespiary_kernel::quota::Quota;
 use vespiary_kernel::reuse::Doubt;
 use vespiary_ledger::ledger::Ledger;
 use vespiary_ledger::recall::{LastTime, ReadAhead, Recollection, Spent};
@@ -206,8 +207,8 @@ fn raise_descriptor_limit() {
 }
 
 /// Cells only, for looking at plugins: no ledger is opened, and nothing can be called.
-pub fn sandbox(home: &Home, shelf: &Arc<Shelf>, at: Capacity) -> Result<Sandbox, Trouble> {
-    Ok(Sandbox::new(sandbox_config(home, Arc::clone(shelf) as _, at, &HostLimits::default()))?)
+pub fn sandbox(home: &Home, shelf: &Arc<Shelf>, at: Capacity, limits: &HostLimits) -> Result<Sandbox, Trouble> {
+    Ok(Sandbox::new(sandbox_config(home, Arc::clone(shelf) as _, at, limits))?)
 }
 
 fn sandbox_config(home: &Home, components: Arc<dyn Catalog>, at: Capacity, limits: &HostLimits) -> SandboxConfig {
@@ -383,7 +384,19 @@ pub fn shelf(given: &Permissions, rules: &Rules) -> Result<Shelf, Trouble> {
     let mut shelf = Shelf::bundled()?;
     for path in &given.plugin {
         let name = shelf.load(path)?;
-        let refused = shelf.entry(name.as_str()).and_then(|entry| rules.policy.refuses(&entry.plugin));
+        let entry = shelf.entry(name.as_str());
+        let form = entry.and_then(Entry::form);
+        if !given.plugin_is.is_empty() && !form.is_some_and(|form| given.plugin_is.contains(&form)) {
+            return Err(Trouble {
+                exit: Exit::Denied,
+                ..Trouble::failed(
+                    format!("the plugin {} cannot be used", path.display()),
+                    "it is not what the server that starts this run took up: it was changed, and wants more or was not looked at yet",
+                    "look at what it needs now with `vespiary plugin inspect`, and start the server again",
+                )
+            });
+        }
+        let refused = entry.and_then(|entry| rules.policy.refuses(&entry.plugin));
         if let Some(denial) = refused {
             let doing = format!("the plugin {} cannot be used", path.display());
             return Err(Trouble::of_failure(&doing, &Failure::Denied(denial)));
@@ -426,9 +439,13 @@ impl Trouble {
                 "`vespiary plugin list` names the plugins, `vespiary plugin inspect NAME` their tools; files are named as seen from --dir, \
                  and those that hold credentials are there only for who is granted their name, as in --allow read:.env".into()
             }
-            Failure::Limit(hit) => {
-                format!("ask for less at once, or raise {}-max under [quota] in the plugin.toml", hit.quota)
-            }
+            Failure::Limit(hit) => match Quota::default().rows().iter().any(|row| row.0 == hit.quota) {
+                true => format!(
+                    "ask for less at once, or raise {}-max under [quota] in the plugin.toml; a policy may hold it lower",
+                    hit.quota
+                ),
+                false => "ask for less at once; `vespiary policy show` has the limits that a policy can move".into(),
+            },
             Failure::Cancelled => "start it again".into(),
             Failure::Trapped(_) => "report it to the plugin's author; nothing else was affected".into(),
             Failure::Unrunnable(_) => "rebuild the component for the worlds of this version".into(),
@@ -464,6 +481,7 @@ mod tests {
             ask: vec![],
             only: false,
             plugin: vec![],
+            plugin_is: vec![],
         };
         let defaults = || ["read:.".parse().unwrap(), "tool:*".parse().unwrap()];
         assert_eq!(grant(&given, defaults()).to_string(), "read:., tool:*");

@@ -61,3 +61,17 @@ fn an_agent_of_an_agent_is_on_record_and_what_it_read_decides_whether_the_answer
     assert_eq!((&changed["reused"], &changed["agents"]), (&json!(0), &json!(2)), "{changed:#}");
     assert!(changed["value"][0].as_str().unwrap().contains("two\\\\n"), "{changed:#}");
 }
+
+#[test]
+fn files_that_no_agent_read_are_told_of_where_there_are_any() {
+    let place = Place::new();
+    let context = json!({ "mode": "scan", "files": ["a.py"] });
+    let script = place.script(&format!("return await agent('', {{ agentType: 'secrets', context: {context} }})"));
+    place.file("a.py", "x = 1\n");
+    let all = place.run(&script, &[]).exits(0).out();
+    assert!(all.contains("1 agent") && !all.contains("read by no agent"), "{all}");
+    place.file("a.py", "x = 2\n");
+    place.file("b.py", "y = 1\n");
+    let some = place.run(&script, &[]).exits(0).out();
+    assert!(some.contains("1 of 2 files were read by no agent; the report names them"), "{some}");
+}

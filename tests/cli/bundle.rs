@@ -52,6 +52,11 @@ fn a_run_leaves_as_one_file_and_is_checked_elsewhere() {
     );
     assert_eq!(found["runs"][0]["events"], told["events"]);
     assert!(!elsewhere.ledger().exists(), "nothing but the file is needed");
+    let seal = told["seal"].as_str().unwrap();
+    let found = answer(&elsewhere, &["--bundle", "b.tar", "--head", head, "--seal", seal], 0);
+    assert_eq!(found["runs"][0]["seal"], seal);
+    let said = verify(&elsewhere, &["--bundle", "b.tar", "--head", head, "--seal", head]).exits(1);
+    assert!(said.out().contains("the file whose seal was kept"), "{}", said.out());
     let other = head.replace(|c: char| c.is_ascii_digit(), "a");
     let said = verify(&elsewhere, &["--bundle", "b.tar", "--head", &other]).exits(1);
     assert!(

@@ -47,5 +47,5 @@ fn entry(bundled: &Bundled, fresh: Option<&Path>) -> Result<Entry, Trouble> {
         }
     };
     let plugin = Plugin::new(manifest, digest, Trust::Bundled).map_err(|e| broken(&e))?;
-    Ok(Entry { plugin: Arc::new(plugin), origin: Origin::Bundled, component })
+    Ok(Entry { plugin: Arc::new(plugin), origin: Origin::Bundled, manifest: None, component })
 }

@@ -45,7 +45,8 @@ pub(super) fn load(path: &Path) -> Result<Entry, Trouble> {
     }
     let plugin = Plugin::new(manifest, Digest::of(&component), Trust::Added).map_err(|e| refused(&e))?;
     let origin = Origin::File(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    Ok(Entry { plugin: Arc::new(plugin), origin, component: Cow::Owned(component) })
+    let manifest = Some(Digest::of(text.as_bytes()));
+    Ok(Entry { plugin: Arc::new(plugin), origin, manifest, component: Cow::Owned(component) })
 }
 
 fn manifest_beside(path: &Path) -> Result<(PathBuf, String), Trouble> {

@@ -34,10 +34,18 @@ pub struct Entry {
     pub plugin: Arc<Plugin>,
     /// Where it came from.
     pub origin: Origin,
+    /// SHA-256 of the manifest's text, where it was read from a file.
+    manifest: Option<Digest>,
     component: Cow<'static, [u8]>,
 }
 
 impl Entry {
+    /// What identifies a plugin from a file: its component and all that its manifest says.
+    pub fn form(&self) -> Option<Digest> {
+        let manifest = self.manifest?;
+        Some(Digest::of(&[self.plugin.digest.as_bytes().as_slice(), manifest.as_bytes().as_slice()].concat()))
+    }
+
     /// The component's length in bytes.
     pub fn component_bytes(&self) -> usize {
         self.component.len()
@@ -80,7 +88,7 @@ impl Shelf {
         for server in servers.iter() {
             let origin = Origin::Server(PathBuf::from(&*server.file));
             let plugin = Arc::new(servers.plugin(&server.config));
-            self.put(Entry { plugin, origin, component: Cow::Borrowed(&[]) })?;
+            self.put(Entry { plugin, origin, manifest: None, component: Cow::Borrowed(&[]) })?;
         }
         self.servers = Arc::new(servers);
         Ok(self)

@@ -24,5 +24,10 @@ fn entry(manifest: &'static str) -> Result<Entry, Trouble> {
     let parsed = Manifest::parse(manifest).map_err(|e| broken(&e))?;
     // There is no component; what stands for it in the record is what was promised.
     let plugin = Plugin::new(parsed, Digest::of(manifest.as_bytes()), Trust::Bundled).map_err(|e| broken(&e))?;
-    Ok(Entry { plugin: Arc::new(plugin), origin: Origin::Bundled, component: Cow::Borrowed(manifest.as_bytes()) })
+    Ok(Entry {
+        plugin: Arc::new(plugin),
+        origin: Origin::Bundled,
+        manifest: None,
+        component: Cow::Borrowed(manifest.as_bytes()),
+    })
 }

@@ -53,8 +53,8 @@ impl Renewable {
                 after = with;
             }
         }
-        let digests = |shelf: &Shelf| -> Vec<Digest> { shelf.iter().map(|entry| entry.plugin.digest).collect() };
-        let changed = digests(&before) != digests(&after);
+        // A manifest alone can change, too: what it now allows less of must not stay in force.
+        let changed = !before.iter().map(|entry| &entry.plugin).eq(after.iter().map(|entry| &entry.plugin));
         if changed {
             *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         }
@@ -136,6 +136,17 @@ mod tests {
         assert_eq!(renewable.renew(&paths, |_| None), (true, Vec::new()));
         let digest = |renewable: &Renewable| renewable.find(&"mine.x".parse().unwrap()).map(|plugin| plugin.digest);
         assert_eq!(digest(&renewable), Some(Digest::of(&changed)));
+
+        let needs = |renewable: &Renewable| -> Vec<String> {
+            let plugin = renewable.find(&"mine.x".parse().unwrap()).unwrap();
+            plugin.needs.iter().map(|need| need.capability.to_string()).collect()
+        };
+        write(&changed, "");
+        assert_eq!(renewable.renew(&paths, |_| None), (true, Vec::new()), "the manifest alone");
+        assert!(needs(&renewable).is_empty());
+        write(&changed, &need("read:src"));
+        assert!(renewable.renew(&paths, |_| None).0);
+        assert_eq!(needs(&renewable), ["read:src"]);
 
         for more in ["read:/etc", "write:src", "net:*"] {
             write(COMPONENT, &need(more));

@@ -3,11 +3,12 @@
 //! agents found, before the first one is written.
 //!
 //! `--json`: `{schema: "vespiary.apply/1", run, dir, outcome, changes, differs, conflicts}`; `outcome` is `applied`, `dry-run`,
-//! `differs` or `conflicts`; `changes` lists `{path, what}`, `differs` `{path, why}`, `conflicts` the conflicts.
+//! `differs`, `conflicts` or `abandoned`; `changes` lists `{path, what}` (of what was abandoned, what is in place), `differs` `{path, why}`,
+//! `conflicts` the conflicts.
 #![allow(clippy::disallowed_methods, reason = "this is where the note of an unfinished apply is kept")]
 
 use super::{print_json, print_out, runs};
-use crate::apply::{Differs, Target};
+use crate::apply::{Differs, Stopped, Target};
 use crate::cli::Output;
 use crate::exit::{Exit, Trouble};
 use crate::paths::Home;
@@ -41,6 +42,8 @@ pub(super) struct How {
     pub(super) dry_run: bool,
     /// Leave the paths in conflict as they are, instead of refusing.
     pub(super) except_conflicts: bool,
+    /// Write nothing more of one that was interrupted.
+    pub(super) abandon: bool,
 }
 
 /// What the record says of a run's changes.
@@ -67,11 +70,14 @@ pub(super) fn apply(id: &RunId, how: How, output: Output) -> Result<Exit, Troubl
     let reader = Reader::open(&home.ledger())?;
     let run = runs::find(&reader, id)?.id;
     let recorded = recorded(&reader, &run)?;
+    if how.abandon {
+        return abandon(&home, &run, &recorded, output);
+    }
     let (outcome, differs) = carry_out(&home, &reader, &run, &recorded, how)?;
     if output.json {
         print_json(&shape(&run, &recorded, outcome, &differs))?;
     } else {
-        print_out(&text(&run, &recorded, outcome, &differs))?;
+        print_out(&text(&run, &recorded, outcome, &differs, Note::of(&home, &run).exists()))?;
     }
     Ok(if matches!(outcome, "applied" | "dry-run") { Exit::Done } else { Exit::Failed })
 }
@@ -80,7 +86,7 @@ pub(super) fn apply(id: &RunId, how: How, output: Output) -> Result<Exit, Troubl
 pub(super) fn at_end(home: &Home, run: &RunId) -> Result<String, Trouble> {
     let reader = Reader::open(&home.ledger())?;
     let recorded = recorded(&reader, run)?;
-    let how = How { dry_run: false, except_conflicts: false };
+    let how = How { dry_run: false, except_conflicts: false, abandon: false };
     let (outcome, differs) = carry_out(home, &reader, run, &recorded, how)?;
     match outcome {
         "applied" => Ok(format!(
@@ -90,7 +96,7 @@ pub(super) fn at_end(home: &Home, run: &RunId) -> Result<String, Trouble> {
         )),
         _ => Err(Trouble::failed(
             "the changes of the run were not applied",
-            text(run, &recorded, outcome, &differs),
+            text(run, &recorded, outcome, &differs, false),
             format!("look at them with `vespiary runs apply {run} --dry-run`"),
         )),
     }
@@ -173,17 +179,69 @@ fn carry_out(
     if how.dry_run {
         return Ok(("dry-run", differs));
     }
+    let begun = note.exists();
     note.write(&recorded.root).map_err(failed)?;
-    target
-        .apply(&recorded.changes, |digest| {
-            // Only what the record of this very run names: a digest found elsewhere in the ledger is somebody else's content.
-            let known = recorded.blobs.contains(digest);
-            let content = if known { reader.blob(digest).map_err(|e| io::Error::other(e.to_string()))? } else { None };
-            content.ok_or_else(|| io::Error::other(format!("the content {} was not kept", digest.short())))
-        })
-        .map_err(failed)?;
-    note.remove().map_err(failed)?;
+    let applied = target.apply(&recorded.changes, |digest| {
+        // Only what the record of this very run names: a digest found elsewhere in the ledger is somebody else's content.
+        let known = recorded.blobs.contains(digest);
+        let content = if known { reader.blob(digest).map_err(|e| io::Error::other(e.to_string()))? } else { None };
+        content.ok_or_else(|| io::Error::other(format!("the content {} was not kept", digest.short())))
+    });
+    match applied {
+        Ok(()) => note.remove().map_err(failed)?,
+        Err(Stopped::Before(error)) => {
+            // Nothing is half-way, unless something was.
+            if !begun {
+                note.remove().map_err(failed)?;
+            }
+            return Err(failed(error));
+        }
+        Err(Stopped::Amid(error)) => return Err(failed(error)),
+    }
     Ok(("applied", differs))
+}
+
+/// Leave what an interrupted apply has put in place as it is, and be done with it.
+fn abandon(home: &Home, run: &RunId, recorded: &Recorded, output: Output) -> Result<Exit, Trouble> {
+    let root = line(&recorded.root.display().to_string()).into_owned();
+    let failed = |error: io::Error| {
+        let next = "nothing is lost: correct it and run the same command again";
+        Trouble::failed(format!("the changes of {run} in {root} cannot be given up"), error, next)
+    };
+    let note = Note::of(home, run);
+    let _alone = note.alone().map_err(failed)?;
+    if !note.exists() {
+        return Err(Trouble::usage(
+            format!("there is nothing of {run} to give up"),
+            "no apply of its changes was interrupted",
+            format!("`vespiary runs apply {run} --dry-run` says how they stand"),
+        ));
+    }
+    // The directory may be gone, and with it what was half-way into it.
+    let placed = match Target::open(&recorded.root, run.as_str()) {
+        Ok(target) => {
+            target.clear_staging().map_err(failed)?;
+            target.in_place(&recorded.changes).map_err(failed)?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(failed(error)),
+    };
+    note.remove().map_err(failed)?;
+    let placed = placed.into_iter().filter_map(|path| Some((recorded.changes.at(path.as_str())?, path)));
+    if output.json {
+        let changes = placed.map(|(change, path)| serde_json::json!({ "path": path, "what": what(change) })).collect();
+        print_json(&Shape { changes, ..shape(run, recorded, "abandoned", &[]) })?;
+    } else {
+        let rows: Vec<_> =
+            placed.map(|(change, path)| format!("\n  {:<8} {}", what(change), line(path.as_str()))).collect();
+        let head = format!(
+            "given up: {} of {} in {root}, and nothing more is written",
+            count(rows.len() as u64, "change"),
+            recorded.changes.len()
+        );
+        print_out(&format!("{head}{}", rows.concat()))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// A note that an apply has begun, in our own state directory; gone when it has ended.
@@ -220,7 +278,9 @@ impl Note {
                 return Ok(Err(Trouble::failed(
                     format!("the changes of {other} are half-way into this directory"),
                     "applying them was interrupted",
-                    format!("finish it first: vespiary runs apply {other} --except-conflicts"),
+                    format!(
+                        "finish it first: vespiary runs apply {other} --except-conflicts; or give it up: --abandon"
+                    ),
                 )));
             }
         }
@@ -251,7 +311,7 @@ fn shape<'a>(run: &'a RunId, recorded: &'a Recorded, outcome: &'static str, diff
     }
 }
 
-fn text(run: &RunId, recorded: &Recorded, outcome: &str, differs: &[Differs]) -> String {
+fn text(run: &RunId, recorded: &Recorded, outcome: &str, differs: &[Differs], begun: bool) -> String {
     let style = Style::of_stdout();
     let dir = line(&recorded.root.display().to_string()).into_owned();
     let changes =
@@ -261,6 +321,12 @@ fn text(run: &RunId, recorded: &Recorded, outcome: &str, differs: &[Differs]) ->
     let (head, rows): (String, Vec<String>) = match outcome {
         "applied" => (style.green(&format!("applied to {dir}:")), changes.collect()),
         "dry-run" => (format!("would be applied to {dir}, nothing was written:"), changes.collect()),
+        "differs" if begun => (
+            style.red(&format!(
+                "not finished: an apply was interrupted, and since then {dir} has become neither as the agents found it nor as they left it:"
+            )),
+            differing.collect(),
+        ),
         "differs" => (
             style.red(&format!("not applied: {dir} is not as the agents found it, nothing was written:")),
             differing.collect(),
@@ -271,6 +337,11 @@ fn text(run: &RunId, recorded: &Recorded, outcome: &str, differs: &[Differs]) ->
     rows.iter().take(LISTED_MAX).for_each(|row| out.push_str(&format!("\n{row}")));
     if let Some(more) = rows.len().checked_sub(LISTED_MAX).filter(|more| *more > 0) {
         out.push_str(&format!("\n  and {more} more; --json lists all"));
+    }
+    if outcome == "differs" && begun {
+        out.push_str(&format!(
+            "\nput these back and run the same command again, or give it up: vespiary runs apply {run} --abandon"
+        ));
     }
     if outcome == "conflicts" {
         out.push_str(&format!("\napply the rest with: vespiary runs apply {run} --except-conflicts"));

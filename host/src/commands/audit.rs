@@ -1,9 +1,9 @@
 //! `vespiary runs export` and `vespiary audit verify`: a run as one file, and the proof that a ledger or such a file is what was
 //! written. The second works offline, and on files that come from strangers.
 //!
-//! `--json`: `export` prints `{schema: "vespiary.export/1", run, file, bytes, events, blobs, head, ended, report}`; `verify` prints
-//! `{schema: "vespiary.audit/1", ok, runs: [{run, intact, events, blobs, head, ended, broken}], broken: [...]}`, where each `broken`
-//! is `{seq, what, expected, found}`.
+//! `--json`: `export` prints `{schema: "vespiary.export/1", run, file, bytes, events, blobs, head, seal, ended, report}`; `verify` prints
+//! `{schema: "vespiary.audit/1", ok, runs: [{run, intact, events, blobs, head, seal, ended, broken}], broken: [...]}`, where `seal` is that
+//! of a bundle, and each `broken` is `{seq, what, expected, found}`.
 #![allow(
     clippy::disallowed_methods,
     reason = "this is where a bundle is read from and written to the place a person named"
@@ -49,18 +49,19 @@ pub(super) fn export(id: &RunId, out: &Path, output: Output) -> Result<Exit, Tro
     if output.json {
         print_json(&json!({
             "schema": "vespiary.export/1", "run": run, "file": out, "bytes": bytes, "events": manifest.events,
-            "blobs": manifest.blobs, "head": manifest.head, "ended": manifest.ended, "report": manifest.report,
+            "blobs": manifest.blobs, "head": manifest.head, "seal": manifest.seal(), "ended": manifest.ended, "report": manifest.report,
         }))?;
     } else {
         print_out(&format!(
-            "{run} is in {}: {}, {}, {} bytes{}\nhead {}\n`vespiary audit verify --bundle {}` checks it anywhere; keep the head \
-             elsewhere to know that it is this run",
+            "{run} is in {}: {}, {}, {} bytes{}\nhead {}\nseal {}\n`vespiary audit verify --bundle {}` checks it anywhere; keep the \
+             seal elsewhere to know that it is this file, the head to know that it is this run",
             line(&out.display().to_string()),
             count(manifest.events, "event"),
             count(manifest.blobs, "blob"),
             thousands(bytes),
             if manifest.ended { "" } else { "; the run has no end yet" },
             manifest.head,
+            manifest.seal(),
             line(&out.display().to_string()),
         ))?;
     }
@@ -78,8 +79,17 @@ pub(super) enum What<'a> {
     All,
 }
 
-pub(super) fn verify(what: What<'_>, head: Option<&Digest>, output: Output) -> Result<Exit, Trouble> {
-    let (mut found, mut loose) = (Vec::new(), Vec::new());
+/// What was noted elsewhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Noted<'a> {
+    /// The hash of a run's last event.
+    pub(super) head: Option<&'a Digest>,
+    /// What a bundle was sealed with.
+    pub(super) seal: Option<&'a Digest>,
+}
+
+pub(super) fn verify(what: What<'_>, noted: Noted<'_>, output: Output) -> Result<Exit, Trouble> {
+    let (mut found, mut loose, mut seal) = (Vec::new(), Vec::new(), None);
     match what {
         What::Bundle(path) => {
             let opened = File::open(path).map_err(|error| {
@@ -90,6 +100,7 @@ pub(super) fn verify(what: What<'_>, head: Option<&Digest>, output: Output) -> R
                 )
             })?;
             let opened = bundle::verify(opened, path)?;
+            seal = opened.seal;
             found.push((opened.run.map_or_else(|| path.display().to_string(), |run| run.to_string()), opened.verdict));
         }
         What::Run(id) => {
@@ -107,33 +118,41 @@ pub(super) fn verify(what: What<'_>, head: Option<&Digest>, output: Output) -> R
             loose = reader.verify_all(|run, verdict| found.push((run.to_owned(), verdict)))?;
         }
     }
-    if let (Some(head), [(_, verdict)]) = (head, &mut found[..])
+    if let [(_, verdict)] = &mut found[..]
         && let Verdict::Intact(intact) = verdict
-        && intact.head != *head
     {
-        let what = "it holds in itself, and is not the run whose head was kept".into();
-        let (expected, found) = (head.to_string(), intact.head.to_string());
-        *verdict = Verdict::Broken(Break { seq: intact.events, what, expected, found });
+        let another = [
+            (noted.head, Some(intact.head), intact.events, "run whose head"),
+            (noted.seal, seal, 0, "file whose seal"),
+        ];
+        let another = another.into_iter().find_map(|(noted, there, seq, which)| {
+            let (noted, there) = (noted?, there?);
+            let what = format!("it holds in itself, and is not the {which} was kept");
+            (*noted != there).then(|| Break { seq, what, expected: noted.to_string(), found: there.to_string() })
+        });
+        if let Some(another) = another {
+            *verdict = Verdict::Broken(another);
+        }
     }
     let ok = loose.is_empty() && found.iter().all(|(_, verdict)| matches!(verdict, Verdict::Intact(_)));
     if output.json {
-        let runs: Vec<Value> = found.iter().map(|(run, verdict)| as_json(run, verdict)).collect();
+        let runs: Vec<Value> = found.iter().map(|(run, verdict)| as_json(run, verdict, seal.as_ref())).collect();
         let broken: Vec<Value> = loose.iter().map(break_json).collect();
         print_json(&json!({ "schema": "vespiary.audit/1", "ok": ok, "runs": runs, "broken": broken }))?;
     } else {
-        print_out(&as_text(&found, &loose))?;
+        print_out(&as_text(&found, &loose, seal.as_ref()))?;
     }
     Ok(if ok { Exit::Done } else { Exit::Failed })
 }
 
-fn as_json(run: &str, verdict: &Verdict) -> Value {
+fn as_json(run: &str, verdict: &Verdict, seal: Option<&Digest>) -> Value {
     match verdict {
         Verdict::Intact(intact) => json!({
             "run": run, "intact": true, "events": intact.events, "blobs": intact.blobs, "head": intact.head,
-            "ended": intact.ended, "broken": null,
+            "seal": seal, "ended": intact.ended, "broken": null,
         }),
         Verdict::Broken(broken) => json!({
-            "run": run, "intact": false, "events": null, "blobs": null, "head": null, "ended": null, "broken": break_json(broken),
+            "run": run, "intact": false, "events": null, "blobs": null, "head": null, "seal": null, "ended": null, "broken": break_json(broken),
         }),
     }
 }
@@ -142,7 +161,7 @@ fn break_json(broken: &Break) -> Value {
     json!({ "seq": broken.seq, "what": broken.what, "expected": broken.expected, "found": broken.found })
 }
 
-fn as_text(found: &[(String, Verdict)], loose: &[Break]) -> String {
+fn as_text(found: &[(String, Verdict)], loose: &[Break], seal: Option<&Digest>) -> String {
     let style = Style::of_stdout();
     let place = |broken: &Break| {
         let at = if broken.seq > 0 { format!("event {}: ", broken.seq) } else { String::new() };
@@ -156,12 +175,13 @@ fn as_text(found: &[(String, Verdict)], loose: &[Break]) -> String {
         .iter()
         .map(|(run, verdict)| match verdict {
             Verdict::Intact(intact) => format!(
-                "{} {}: {} and {}; head {}{}",
+                "{} {}: {} and {}; head {}{}{}",
                 style.green("intact "),
                 line(run),
                 count(intact.events, "event"),
                 count(intact.blobs, "blob"),
                 intact.head,
+                seal.map_or_else(String::new, |seal| format!("; seal {seal}, with the reports")),
                 if intact.ended { "" } else { "; the run has no end" },
             ),
             Verdict::Broken(broken) => format!("{} {}, {}", style.red("CHANGED"), line(run), place(broken)),

@@ -16,6 +16,7 @@ use crate::wiring;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
+use vespiary_kernel::host::HostLimits;
 use vespiary_ledger::ledger::Ledger;
 use vespiary_sandbox::{Allocator, Sandbox};
 
@@ -199,7 +200,7 @@ fn cells(home: &Home, checks: &mut Vec<Check>) {
         let next = "this program file is damaged; install it again";
         Check::fail("plugins", &Trouble::failed("components differ from their pins", changed.join(", "), next))
     });
-    let sandbox = match wiring::sandbox(home, &shelf, wiring::capacity_of_fleet()) {
+    let sandbox = match wiring::sandbox(home, &shelf, wiring::capacity_of_fleet(), &HostLimits::default()) {
         Ok(sandbox) => sandbox,
         Err(trouble) => return checks.push(Check::fail("cells", &trouble)),
     };

@@ -47,6 +47,7 @@ pub(super) fn serve(args: &ServeArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let launch = Launch {
         policy: policy.map(Path::to_owned),
         permissions: args.permissions.clone(),
+        catalog: Arc::clone(&host.catalog),
         bounds: args.bounds.clone(),
         started: Default::default(),
     };
@@ -142,13 +143,20 @@ fn guard(args: &HttpArgs, home: &Home) -> Result<(Guard, String), Trouble> {
                 "name a file that holds the token alone",
             )
         })?;
-        return Ok((Guard::token(text.trim())?, format!("its token is in {}", path.display())));
+        return in_file(text.trim(), path);
     }
     if let Some(token) = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()) {
         return Ok((Guard::token(&token)?, format!("its token is in {TOKEN_VARIABLE}")));
     }
     let (token, path) = home.mcp_token()?;
-    Ok((Guard::token(&token)?, format!("its token is in {}", path.display())))
+    in_file(&token, &path)
+}
+
+/// Whoever has the token that was read from `path`.
+fn in_file(token: &str, path: &Path) -> Result<(Guard, String), Trouble> {
+    let guard = Guard::token(token)
+        .map_err(|trouble| Trouble { what: format!("the token in {} cannot be used", path.display()), ..trouble })?;
+    Ok((guard, format!("its token is in {}", path.display())))
 }
 
 /// Stop when the person, or who runs this for them, says so.

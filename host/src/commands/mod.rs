@@ -64,8 +64,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Runs(RunsCommand::Show { run, events, verify, output, .. }) => {
             runs::show(&run, runs::Show { events, verify }, output)
         }
-        Command::Runs(RunsCommand::Apply { run, dry_run, except_conflicts, output }) => {
-            apply::apply(&run, apply::How { dry_run, except_conflicts }, output)
+        Command::Runs(RunsCommand::Apply { run, dry_run, except_conflicts, abandon, output }) => {
+            apply::apply(&run, apply::How { dry_run, except_conflicts, abandon }, output)
         }
         Command::Runs(RunsCommand::Watch { run, output }) => background::watch(&run, output),
         Command::Runs(RunsCommand::Stop { run, now, output }) => background::stop(&run, now, output),
@@ -78,13 +78,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             gates::decide(wanted, output)
         }
         Command::Runs(RunsCommand::Export { run, out, output }) => audit::export(&run, &out, output),
-        Command::Audit(AuditCommand::Verify { run, bundle, head, output, .. }) => {
+        Command::Audit(AuditCommand::Verify { run, bundle, head, seal, output, .. }) => {
             let what = match (&run, &bundle) {
                 (Some(run), _) => audit::What::Run(run),
                 (None, Some(bundle)) => audit::What::Bundle(bundle),
                 (None, None) => audit::What::All,
             };
-            audit::verify(what, head.as_ref(), output)
+            audit::verify(what, audit::Noted { head: head.as_ref(), seal: seal.as_ref() }, output)
         }
         Command::Policy(PolicyCommand::Check { file, dir, output }) => policy::check(&file, &dir, named, output),
         Command::Policy(PolicyCommand::Show { dir, output }) => policy::show(&dir, named, output),
@@ -94,7 +94,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Some(McpCommand::Servers { dir, output }) => servers::list(dir, *output),
             Some(McpCommand::Trust(args)) => servers::trust(args, named),
             Some(McpCommand::Untrust { server, dir, output }) => servers::untrust(server, dir, *output),
-            Some(McpCommand::Install(args)) => install::install(args),
+            Some(McpCommand::Install(args)) => install::install(args, named),
             Some(McpCommand::Doctor { dir, name, output }) => checkup::checkup(dir, name, *output),
         },
         Command::Doctor(output) => doctor::doctor(named, output),

@@ -18,6 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use vespiary_kernel::call::Failure;
+use vespiary_kernel::host::HostLimits;
 use vespiary_kernel::ids::ToolName;
 use vespiary_kernel::json::Json;
 use vespiary_kernel::plugin::{Kind, Plugin};
@@ -63,7 +64,8 @@ pub(super) fn inspect(named: &str, policy: Option<&Path>, output: Output) -> Res
     // Looking is not using: its description is asked for in a cell that holds nothing.
     let refused = rules.policy.refuses(plugin);
     home.create()?;
-    let sandbox = wiring::sandbox(&home, &shelf, wiring::capacity_of_call())?;
+    let limits = rules.policy.host(HostLimits::default());
+    let sandbox = wiring::sandbox(&home, &shelf, wiring::capacity_of_call(), &limits)?;
     let bytes = shelf.component(&plugin.digest).map(|bytes| bytes.into_owned()).unwrap_or_default();
     let runtime = wiring::runtime()?;
     let asked = runtime.block_on(async {

@@ -24,6 +24,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vespiary_kernel::account::{Limits, Resource};
+use vespiary_kernel::capability::Capability;
 use vespiary_kernel::dispatch::needs_of_call;
 use vespiary_kernel::grant::Grant;
 use vespiary_kernel::host::HostLimits;
@@ -316,6 +317,9 @@ impl Told<'_> {
                 say(format!("\nscope     {}", or_nothing(line(&scope.grant().to_string()).into_owned())));
                 for hole in scope.holes() {
                     say(format!("  except  {}", line(&hole.to_string())));
+                }
+                if scope.grant().iter().any(|held| matches!(held, Capability::Read(_) | Capability::Write(_))) {
+                    say("          a path in the arguments is judged when the call opens it, within this".into());
                 }
                 if let Verdict::Ask(question, _) = self.verdict {
                     let seconds = self.rules.ask_time_max.as_secs();

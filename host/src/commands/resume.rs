@@ -68,6 +68,7 @@ pub(super) fn resume(args: &ResumeArgs, policy: Option<&Path>, as_run: Option<Ru
             ask: started.ask,
             only: started.only,
             plugin: started.plugins,
+            plugin_is: args.plugin_is.clone(),
         },
         at_once: started.at_once,
         output: args.output,

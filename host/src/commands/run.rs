@@ -54,6 +54,7 @@ use vespiary_kernel::pool::Capacity;
 use vespiary_kernel::ports::LogError;
 use vespiary_kernel::principal::{Principal, Run, RunLimits};
 use vespiary_kernel::script::ErrorKind;
+use vespiary_ledger::reader::Reader;
 use vespiary_ledger::recall::{End, LastTime, ReadAhead, Spent};
 use vespiary_ledger::store::LedgerError;
 
@@ -100,7 +101,19 @@ pub(super) fn run(
     let home = Home::locate()?;
     // Held to the end: nobody else goes on with the same run meanwhile.
     let lease = match onward.as_ref().and_then(|onward| onward.runs.first()) {
-        Some(before) => Some(Live::begin(&home, before)?),
+        Some(before) => {
+            let lease = Live::begin(&home, before)?;
+            // Whoever held it until now may have been the one that goes on.
+            let latest = Reader::open(&home.ledger())?.latest_of(before)?;
+            if latest != *before {
+                return Err(Trouble::usage(
+                    format!("{before} cannot be resumed"),
+                    format!("{latest} went on from it a moment ago"),
+                    "resume it again: that goes on from the latest",
+                ));
+            }
+            Some(lease)
+        }
         None => None,
     };
     let plan = onward.as_ref().is_some_and(|onward| onward.plan);

@@ -64,11 +64,7 @@ pub(super) fn list(dir: &Path, output: Output) -> Result<Exit, Trouble> {
 /// `mcp untrust`
 pub(super) fn untrust(server: &PluginName, dir: &Path, output: Output) -> Result<Exit, Trouble> {
     let root = wiring::project(dir)?;
-    let mut lock = sound_lock(&read(&root)?)?;
-    let was_trusted = lock.remove(server);
-    if was_trusted {
-        file::write(&lock, &root)?;
-    }
+    let was_trusted = file::change(&root, |lock| lock.remove(server))?;
     if output.json {
         print_json(&json!({ "schema": "vespiary.mcp-untrust/1", "server": server, "was_trusted": was_trusted }))?;
     } else if was_trusted {
@@ -86,7 +82,7 @@ pub(super) fn trust(args: &TrustArgs, policy: Option<&Path>) -> Result<Exit, Tro
     let rules = wiring::rules(&home, policy, &root, &args.permissions)?;
     let shelf = wiring::shelf(&args.permissions, &rules)?.with_servers(&root)?.looking_at(args.server.clone());
     let config = shelf.servers().find(args.server.as_str())?.config.clone();
-    let mut lock = sound_lock(shelf.servers())?;
+    let lock = sound_lock(shelf.servers())?;
     let entry = config.entry();
     let plugin = super::call::named(&shelf, &entry)?;
     let grant = wiring::grant(&args.permissions, defaults(&plugin, &entry));
@@ -132,8 +128,8 @@ pub(super) fn trust(args: &TrustArgs, policy: Option<&Path>) -> Result<Exit, Tro
     runtime.shutdown_background();
     host.ledger.close()?;
     if agreed && is_new {
-        lock.set(config.name.clone(), seen.pin.clone());
-        file::write(&lock, &root)?;
+        // Looking took its time, and so did the answer.
+        file::change(&root, |lock| lock.set(config.name.clone(), seen.pin.clone()))?;
     }
     if args.output.json {
         let tools = seen.pin.tools.values().map(|tool| {

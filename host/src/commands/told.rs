@@ -107,7 +107,7 @@ pub(super) fn summary(report: &Report, ended: &RunReport, written: &Written, app
             ));
         }
     }
-    if let Some(coverage) = &report.coverage {
+    if let Some(coverage) = report.coverage.as_ref().filter(|coverage| coverage.unread > 0) {
         let (unread, all) = (thousands(coverage.unread), count(coverage.files, "file"));
         out.push_str(&style.dim(&format!("{unread} of {all} were read by no agent; the report names them\n")));
     }

@@ -1,6 +1,8 @@
 //! Starts runs for clients. Each is a process of its own that outlives the server and the assistant, exactly as `vespiary run
 //! --detach` starts one; what it may do is what the person gave to the server, or less where the client says so.
 
+use crate::catalog::renew::Renewable;
+use crate::catalog::{Origin, Shelf};
 use crate::cli::{Bounds, Permissions};
 use crate::detach::{self, Detached};
 use crate::exit::{Exit, Trouble};
@@ -10,11 +12,11 @@ use crate::terminal::plain;
 use crate::wiring;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vespiary_kernel::capability::Capability;
 use vespiary_kernel::grant::Grant;
-use vespiary_kernel::ids::RunId;
+use vespiary_kernel::ids::{Digest, RunId};
 use vespiary_kernel::json::Json;
 
 /// Runs that clients may have under way at once.
@@ -25,8 +27,10 @@ const RUNS_MAX: usize = 16;
 pub struct Launch {
     /// `--policy`.
     pub policy: Option<PathBuf>,
-    /// `--deny`, `--ask` and `--plugin`.
+    /// `--deny` and `--ask`.
     pub permissions: Permissions,
+    /// The plugins as the server has them.
+    pub catalog: Arc<Renewable>,
     /// Who answers for models, and how much each run may use.
     pub bounds: Bounds,
     /// Those under way.
@@ -63,7 +67,8 @@ pub struct Order {
 }
 
 impl Launch {
-    /// Start a run over the project at `root`. Blocks until it is under way, or has said why it is not.
+    /// Start a run over the project at `root`, with the server's plugins as it took them up: what was written to their files since, the
+    /// run refuses. Blocks until it is under way, or has said why it is not.
     ///
     /// # Errors
     /// Too many are under way; or it could not begin, and says why.
@@ -71,7 +76,7 @@ impl Launch {
         self.counted(home, |id| self.start_as(home, id, root, order))
     }
 
-    /// Go on with a run that has ended. Blocks likewise.
+    /// Go on with a run that has ended, with the plugins that it had, if the server has them as they are now. Blocks likewise.
     ///
     /// # Errors
     /// As `start`.
@@ -81,6 +86,7 @@ impl Launch {
             let mut args = self.program();
             args.extend(["runs", "resume", run.as_str(), "--json", "--quiet", "--out"].map(OsString::from));
             args.push(out.into());
+            args.extend(forms(&from_files(&self.catalog.now())));
             under_way(home, id, args)
         })
     }
@@ -117,12 +123,10 @@ impl Launch {
                 list.into_iter().flat_map(|held: &Capability| [flag.to_owned(), held.to_string()].map(OsString::from)),
             );
         }
-        for plugin in &self.permissions.plugin {
-            args.extend([
-                OsString::from("--plugin"),
-                std::path::absolute(plugin).unwrap_or_else(|_| plugin.clone()).into(),
-            ]);
-        }
+        let shelf = self.catalog.now();
+        let plugins = from_files(&shelf);
+        args.extend(plugins.iter().flat_map(|(path, _)| ["--plugin".into(), OsString::from(path)]));
+        args.extend(forms(&plugins));
         if let Some(provider) = &self.bounds.provider {
             args.extend(["--provider".to_owned(), provider.absolute().to_string()].map(OsString::from));
         }
@@ -186,6 +190,24 @@ fn under_way(home: &Home, id: &RunId, args: Vec<OsString>) -> Result<(), Trouble
     }
 }
 
+/// The plugins from files, each with what identifies it.
+fn from_files(shelf: &Shelf) -> Vec<(&Path, Digest)> {
+    shelf
+        .iter()
+        .filter_map(|entry| match &entry.origin {
+            Origin::File(path) => Some((path.as_path(), entry.form()?)),
+            Origin::Bundled | Origin::Server(_) => None,
+        })
+        .collect()
+}
+
+/// The flags that let no other plugin in; where there is none, what lets in none at all.
+fn forms(plugins: &[(&Path, Digest)]) -> Vec<OsString> {
+    let nothing = Digest::of(b"no plugin");
+    let forms = plugins.iter().map(|(_, form)| *form).chain(plugins.is_empty().then_some(nothing));
+    forms.flat_map(|form| ["--plugin-is".to_owned(), form.to_string()].map(OsString::from)).collect()
+}
+
 fn prefixed(prefix: &str, path: &Path) -> OsString {
     let mut text = OsString::from(prefix);
     text.push(path);
@@ -219,6 +241,7 @@ mod tests {
         let launch = Launch {
             policy: None,
             permissions: Permissions::default(),
+            catalog: Arc::new(Renewable::new(Arc::default())),
             bounds: Bounds { provider: None, tokens: None, usd: None, time: None, agents: 1 },
             started: Mutex::default(),
         };

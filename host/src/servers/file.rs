@@ -43,8 +43,27 @@ pub(super) fn lock(root: &Path) -> Result<Lock, Fault> {
     }
 }
 
-/// Put `lock` in place of what is trusted in the project at `root`.
-pub fn write(lock: &Lock, root: &Path) -> Result<(), Trouble> {
+/// Change what is trusted in the project at `root`, and nothing that somebody else has changed meanwhile: it is read when nobody else
+/// can write it. A lock that cannot be read is not written, or what was in it would be lost.
+pub fn change<T>(root: &Path, change: impl FnOnce(&mut Lock) -> T) -> Result<T, Trouble> {
+    let alone = || -> io::Result<fs::File> {
+        let dir = fs::File::open(root)?;
+        rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(dir)
+    };
+    let _alone = alone()
+        .map_err(|error| Trouble::failed("the pins cannot be changed", error, "look at the project's directory"))?;
+    let mut pins =
+        lock(root).map_err(|fault| Trouble::usage("the pins cannot be changed", &fault, fault.next.clone()))?;
+    let before = pins.clone();
+    let told = change(&mut pins);
+    if pins != before {
+        write(&pins, root)?;
+    }
+    Ok(told)
+}
+
+fn write(lock: &Lock, root: &Path) -> Result<(), Trouble> {
     let path = root.join(LOCK);
     let put = || -> io::Result<()> {
         let text = lock.to_text().map_err(io::Error::other)?;
