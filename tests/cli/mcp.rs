@@ -40,8 +40,14 @@ struct Client {
 impl Client {
     /// A server that is started with `args`, and nothing said yet.
     fn start(place: &Place, args: &[&str]) -> Self {
+        Self::start_with(place, args, &[])
+    }
+
+    /// The same, with variables beside those of the test itself.
+    fn start_with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(PROGRAM);
         command.arg("mcp").args(args).current_dir(place.project()).env("VESPIARY_HOME", place.home());
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut server = command.spawn().unwrap();
         let (to, out) = (server.stdin.take(), server.stdout.take().unwrap());
@@ -60,7 +66,11 @@ impl Client {
 
     /// The same, after the handshake of `revision`. With `able`, the client can ask a person.
     fn connect(place: &Place, revision: &str, able: bool, args: &[&str]) -> Self {
-        let mut client = Self::start(place, args);
+        Self::start(place, args).greet(revision, able)
+    }
+
+    fn greet(mut self, revision: &str, able: bool) -> Self {
+        let client = &mut self;
         let capabilities = if able { json!({ "elicitation": {} }) } else { json!({}) };
         let about = json!({ "name": "a test", "version": "1" });
         if revision == NEW {
@@ -72,13 +82,13 @@ impl Client {
                 "io.modelcontextprotocol/protocolVersion": revision, "io.modelcontextprotocol/clientInfo": about,
                 "io.modelcontextprotocol/clientCapabilities": capabilities,
             }));
-            return client;
+            return self;
         }
         let hello = json!({ "protocolVersion": revision, "capabilities": capabilities, "clientInfo": about });
         let welcome = client.request("initialize", hello);
         assert_eq!(welcome["result"]["protocolVersion"], revision, "{welcome}");
         client.send(json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
-        client
+        self
     }
 
     fn send(&mut self, message: Value) {

@@ -246,6 +246,68 @@ fn a_redirect_is_told_and_not_followed() {
         .complains(&["it redirects (HTTP 307) to http://127.0.0.1:9/elsewhere", "write it as the server's url"]);
 }
 
+/// A server of notes, for the book's examples.
+const NOTES: &str = r#"
+const schema = { type: 'object', properties: { text: { type: 'string' } }, required: ['text'] }
+require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method, params } = JSON.parse(line)
+  const reply = (result) => console.log(JSON.stringify({ jsonrpc: '2.0', id, result }))
+  if (method === 'initialize')
+    reply({ protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'notes', version: '1' } })
+  if (method === 'tools/list') reply({ tools: [{ name: 'search', description: 'Finds notes.', inputSchema: schema }] })
+  if (method === 'tools/call')
+    reply({ content: [{ type: 'text', text: [params.arguments.text, process.env.TOKEN, process.env.MODE].join(' ') }] })
+})
+"#;
+
+/// What stands between the fences of that kind in the book's chapter, one after the other.
+fn in_the_book(kind: &str) -> Vec<&'static str> {
+    let chapter = include_str!("../../docs/mcp-servers.md");
+    chapter.split(&format!("```{kind}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// Whoever copies them has something that works.
+#[test]
+fn the_examples_in_the_book_can_be_followed() {
+    for (file, kind) in [(".mcp.json", "json"), ("vespiary.toml", "toml")] {
+        let place = Place::new();
+        place.file(file, in_the_book(kind)[0]);
+        let listed = place.vespiary(&["mcp", "servers", "--json"]).exits(0).json("vespiary.mcp-servers/1");
+        assert_eq!(listed["servers"].as_array().map(Vec::len), Some(2), "{file}: {listed:#}");
+        assert_eq!(listed["faults"], serde_json::json!([]), "{file}: {listed:#}");
+    }
+    if std::process::Command::new("node").arg("--version").output().is_err() {
+        return;
+    }
+    let place = Place::new();
+    place.file("vespiary.toml", in_the_book("toml")[0]);
+    place.file("tools/notes.js", NOTES);
+    let bin = place.path("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(super::PROGRAM, bin.join("vespiary")).unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )
+    .unwrap();
+    let lines = in_the_book("console")[0].replace("\\\n", " ");
+    let lines: Vec<&str> = lines.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for line in lines {
+        // Nobody is there to be asked.
+        let line = line.replace("mcp trust", "mcp trust --yes");
+        let mut command = std::process::Command::new("setsid");
+        command.args(["--wait", "sh", "-c"]);
+        let mut command = place.prepared(command, &[&line]);
+        command.env("PATH", &path).env("NOTES_TOKEN", "sesame");
+        let said = super::Running::start(command).wait().exits(0).out();
+        let expected = match line.split(' ').nth(1) {
+            Some("call") => "bees sesame fast",
+            _ => "notes",
+        };
+        assert!(said.contains(expected), "{line}: {said}");
+    }
+}
+
 #[test]
 fn nothing_to_do_is_said() {
     let place = Place::new();

@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey, Validat
 use ring::signature as sig;
 use serde::Deserialize;
 use signature::Verifier;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq as _;
@@ -26,8 +26,10 @@ const TOKEN_CHARS_MIN: usize = 24;
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// The largest set of keys, bytes.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
-/// How soon keys may be fetched again when a token names one that is not known.
-const KEYS_AGE_MIN: Duration = Duration::from_secs(60);
+/// How soon it may be tried again to fetch keys, whatever came of it the last time: anybody can send a token that names an unknown one.
+const BETWEEN_FETCHES: Duration = Duration::from_secs(60);
+/// From when on newer keys are fetched, while those there are still hold.
+const KEYS_AGE_GOOD: Duration = Duration::from_secs(300);
 /// How long fetched keys hold.
 const KEYS_AGE_MAX: Duration = Duration::from_secs(600);
 /// How far the clocks of two machines may be apart, seconds.
@@ -62,15 +64,34 @@ pub struct Team {
     pub audience: String,
     /// The scope that a token must have.
     pub scope: Option<String>,
-    keys: KeySource,
-    known: RwLock<Option<(Instant, Arc<JwkSet>)>>,
+    keys: Keys,
+}
+
+/// The keys of a team.
+#[derive(Debug)]
+enum Keys {
+    /// As they were in a file.
+    Read(Arc<JwkSet>),
+    /// As they are at a URL.
+    Fetched(Arc<Fetched>),
+}
+
+/// Keys from a URL, fetched when they are needed.
+#[derive(Debug)]
+struct Fetched {
+    source: Source,
+    state: RwLock<Fetches>,
+    /// Held by whoever fetches.
     fetching: Mutex<()>,
 }
 
-#[derive(Debug)]
-enum KeySource {
-    File(PathBuf),
-    Url(Source),
+/// What has been fetched so far.
+#[derive(Debug, Clone, Default)]
+struct Fetches {
+    /// The latest keys, and since when they are known.
+    known: Option<(Instant, Arc<JwkSet>)>,
+    /// When it was last tried, with or without success.
+    tried: Option<Instant>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,20 +151,19 @@ impl Team {
             Trouble::usage("tokens of the team cannot be checked", why, next)
         };
         install();
-        let source = match Source::is_url(keys) {
-            true => KeySource::Url(Source::new(keys).map_err(|why| wrong(&why))?),
-            false => KeySource::File(keys.into()),
+        let keys = match Source::is_url(keys) {
+            true => Keys::Fetched(Arc::new(Fetched::from(Source::new(keys).map_err(|why| wrong(&why))?))),
+            false => Keys::Read(Arc::new(read_keys(Path::new(keys)).map_err(|why| wrong(&why))?)),
         };
-        let known = match &source {
-            KeySource::File(path) => Some((Instant::now(), Arc::new(read_keys(path).map_err(|why| wrong(&why))?))),
-            KeySource::Url(_) => None,
-        };
-        Ok(Self { issuer, audience, scope, keys: source, known: RwLock::new(known), fetching: Mutex::new(()) })
+        Ok(Self { issuer, audience, scope, keys })
     }
 
     async fn admit(&self, token: &str) -> Result<Subject, Refused> {
         let header = decode_header(token).map_err(|_| Refused::BadToken)?;
-        let keys = self.keys_with(header.kid.as_deref()).await.ok_or(Refused::BadToken)?;
+        let keys = match &self.keys {
+            Keys::Read(keys) => Arc::clone(keys),
+            Keys::Fetched(fetched) => fetched.keys_with(header.kid.as_deref()).await.ok_or(Refused::BadToken)?,
+        };
         let key = chosen(&keys, header.kid.as_deref(), header.alg).ok_or(Refused::BadToken)?;
         let decoding = DecodingKey::from_jwk(key).map_err(|_| Refused::BadToken)?;
         // One algorithm, and that one fits the key: a token cannot have a public key taken for a shared secret.
@@ -159,41 +179,76 @@ impl Team {
         {
             return Err(Refused::WrongScope);
         }
-        Ok(Subject(crate::terminal::clipped(&claims.sub, 200)))
+        Ok(Subject::of(&claims.sub))
+    }
+}
+
+impl From<Source> for Fetched {
+    fn from(source: Source) -> Self {
+        Self { source, state: RwLock::default(), fetching: Mutex::new(()) }
+    }
+}
+
+impl Fetched {
+    /// The team's keys, among which is the one that is named; fetched where there are none, or that one is not among them. Nobody waits
+    /// for more than one attempt, and nobody for newer keys while theirs hold.
+    async fn keys_with(self: &Arc<Self>, kid: Option<&str>) -> Option<Arc<JwkSet>> {
+        if let Some((age, keys)) = self.held(kid) {
+            if age > KEYS_AGE_GOOD && self.may_fetch() {
+                tokio::spawn(Arc::clone(self).renew());
+            }
+            return Some(keys);
+        }
+        let one = self.fetching.lock().await;
+        // Somebody else has fetched them meanwhile, or could not.
+        if self.held(kid).is_none() && self.may_fetch() {
+            self.fetch().await;
+        }
+        drop(one);
+        self.held(kid).map(|(_, keys)| keys)
     }
 
-    /// The team's keys; fetched where they are old, or lack the one that is named.
-    async fn keys_with(&self, kid: Option<&str>) -> Option<Arc<JwkSet>> {
-        let KeySource::Url(source) = &self.keys else { return self.known().map(|(_, keys)| keys) };
-        let good = |known: Option<(Instant, Arc<JwkSet>)>| {
-            let (at, keys) = known?;
-            let has = kid.is_none_or(|kid| keys.find(kid).is_some());
-            (at.elapsed() < KEYS_AGE_MIN || at.elapsed() < KEYS_AGE_MAX && has).then_some(keys)
-        };
-        if let Some(keys) = good(self.known()) {
-            return Some(keys);
+    /// Fetch newer ones, unless somebody does.
+    async fn renew(self: Arc<Self>) {
+        let Ok(_one) = self.fetching.try_lock() else { return };
+        if self.may_fetch() {
+            self.fetch().await;
         }
-        let _one = self.fetching.lock().await;
-        // Somebody else has fetched them meanwhile.
-        if let Some(keys) = good(self.known()) {
-            return Some(keys);
-        }
-        match fetched(source).await {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                    Some((Instant::now(), Arc::clone(&keys)));
-                Some(keys)
-            }
+    }
+
+    /// Keys that hold, with the one that is named, and how old they are.
+    fn held(&self, kid: Option<&str>) -> Option<(Duration, Arc<JwkSet>)> {
+        let (at, keys) = self.state().known?;
+        let age = at.elapsed();
+        (age < KEYS_AGE_MAX && kid.is_none_or(|kid| keys.find(kid).is_some())).then_some((age, keys))
+    }
+
+    fn may_fetch(&self) -> bool {
+        self.state().tried.is_none_or(|at| at.elapsed() >= BETWEEN_FETCHES)
+    }
+
+    /// Try it once.
+    async fn fetch(&self) {
+        self.change(|state| state.tried = Some(Instant::now()));
+        match fetched(&self.source).await {
+            Ok(keys) => self.change(|state| state.known = Some((Instant::now(), Arc::new(keys)))),
             Err(why) => {
-                eprintln!("vespiary: the keys at {} cannot be had: {}", source.url(), crate::terminal::line(&why));
-                None
+                let again = BETWEEN_FETCHES.as_secs();
+                eprintln!(
+                    "vespiary: the keys at {} cannot be had: {}; tried again in {again} seconds at the earliest",
+                    self.source.url(),
+                    crate::terminal::line(&why)
+                );
             }
         }
     }
 
-    fn known(&self) -> Option<(Instant, Arc<JwkSet>)> {
-        self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    fn state(&self) -> Fetches {
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Fetches)) {
+        change(&mut self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 }
 
@@ -297,6 +352,8 @@ mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
     use serde_json::{Value, json};
+    use std::io::{Read as _, Write as _};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const ISSUER: &str = "https://login.example.com";
     const AUDIENCE: &str = "http://127.0.0.1:8765/mcp";
@@ -417,6 +474,46 @@ mod tests {
         assert_eq!(admits(&team(Some("tools")), &good).await, Ok(Some(Subject("ann".into()))));
         assert_eq!(admits(&team(Some("tool")), &good).await, Err(Refused::WrongScope));
         assert_eq!(admits(&guard, "no.jwt").await, Err(Refused::BadToken));
+    }
+
+    /// A place that answers every request so. Gives its URL, and how often it was asked.
+    fn place(status: &'static str, body: String) -> (String, Arc<AtomicUsize>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::Relaxed);
+                let _ = stream.read(&mut [0; 4096]);
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        (url, asked)
+    }
+
+    /// A minute is longer than this test: whatever strangers send, one attempt is made in it.
+    #[tokio::test]
+    async fn keys_are_not_fetched_again_at_once_whatever_came_of_it() {
+        let keys = Keys::new();
+        let guard = |url: &str| Guard::Team(Box::new(Team::new(ISSUER.into(), AUDIENCE.into(), None, url).unwrap()));
+        let token = |kid: &str| keys.token(json!({ "alg": "EdDSA", "kid": kid }), claims(json!({})));
+        let (url, asked) = place("500 Internal Server Error", String::new());
+        let failing = guard(&url);
+        let all = [token("ed"), token("no"), token("nor this")];
+        let together = futures_util::future::join_all(all.iter().cycle().take(30).map(|token| admits(&failing, token)));
+        assert!(together.await.iter().all(|came| *came == Err(Refused::BadToken)));
+        assert_eq!(admits(&failing, &all[0]).await, Err(Refused::BadToken));
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "an attempt that fails counts as well");
+
+        let (url, asked) = place("200 OK", keys.set().to_string());
+        let sound = guard(&url);
+        for _ in 0..3 {
+            assert_eq!(admits(&sound, &all[0]).await, Ok(Some(Subject("ann".into()))));
+            assert_eq!(admits(&sound, &all[1]).await, Err(Refused::BadToken));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[test]

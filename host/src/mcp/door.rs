@@ -9,7 +9,7 @@ use crate::mcp::account::{Account, State};
 use crate::mcp::form::{answer, can_ask, form};
 use crate::mcp::nest::{Nest, Parked, Pending, Work};
 use crate::mcp::offers::{Offer, PAGE};
-use crate::mcp::own::{self, Own};
+use crate::mcp::own::{self, Own, Started};
 use crate::mcp::results::{done, failed, failed_in_words, in_words, result};
 use crate::mcp::shown;
 use crate::mcp::told;
@@ -48,6 +48,9 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// How soon a client does well to ask again about a task, milliseconds.
 const POLL_MS: u64 = 1_000;
 
+/// The longest name of a token's bearer that is shown whole.
+const SUBJECT_CHARS_MAX: usize = 200;
+
 /// The question in an unfinished call, and in a task.
 const ASK: &str = "ask";
 
@@ -64,6 +67,17 @@ pub struct Door {
 /// Who sent a request, as the token it came with says. Put there by whoever checked the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject(pub String);
+
+impl Subject {
+    /// Whoever a token names so, as people can read it. Two names that would read the same are still two.
+    pub fn of(name: &str) -> Self {
+        let shown = clipped(name, SUBJECT_CHARS_MAX);
+        match shown == name {
+            true => Self(shown),
+            false => Self(format!("{shown} sha256:{}", Digest::of(name.as_bytes()))),
+        }
+    }
+}
 
 impl Door {
     /// A door for a client that has just come.
@@ -96,14 +110,15 @@ impl Door {
             Some(Err(trouble)) => return Ok(Begun::Done(failed(&trouble))),
             Some(Ok(own)) => own,
         };
-        let started = match self.start(&own).await {
-            Ok(started) => started,
+        let (own, started) = match self.start(own, context).await? {
+            Ok(both) => both,
             Err(trouble) => return Ok(Begun::Done(failed(&trouble))),
         };
         let takes_tasks = context.client_capabilities().is_some_and(|able| able.supports_tasks());
-        if let Some(run) = started.as_ref().filter(|_| takes_tasks && is_without_sessions(context)) {
-            return Ok(Begun::Task(run.clone()));
-        }
+        let started = match started {
+            Some(started) if takes_tasks && is_without_sessions(context) => return Ok(Begun::Task(started)),
+            started => started,
+        };
         let (voice, ear) = voice::voice();
         let (nest, client) = (Arc::clone(&self.nest), client(context));
         let work = async move {
@@ -115,20 +130,22 @@ impl Door {
         Ok(Begun::Pending(Pending { work: AbortOnDropHandle::new(tokio::spawn(work)), ear }))
     }
 
-    /// Start the run that it asks for, if it asks for one.
-    async fn start(&self, own: &Own) -> Result<Option<RunId>, Trouble> {
-        let Some(order) = own.order(&self.nest)? else { return Ok(None) };
+    /// Start the run that `own` asks for, if it asks for one. Whoever takes the request back meanwhile waits for nothing, and no run is
+    /// left over.
+    async fn start(
+        &self,
+        own: Own,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Result<(Own, Option<Started>), Trouble>, ErrorData> {
         let nest = Arc::clone(&self.nest);
-        let starting = tokio::task::spawn_blocking(move || {
-            let run = nest.launch().start(nest.home(), nest.root(), &order)?;
-            // It has its lock before it has a record.
-            while live::is_live(nest.home(), &run) && nest.reader().and_then(|reader| Ok(reader.run(&run)?)).is_err() {
-                std::thread::sleep(live::GLANCE / 10);
-            }
-            Ok::<_, Trouble>(run)
-        });
-        let started = starting.await;
-        started.map_err(|died| Trouble::failed("the run could not be started", died, "call again"))?.map(Some)
+        let starting = tokio::task::spawn_blocking(move || start(&nest, &own).map(|started| (own, started)));
+        tokio::select! {
+            biased;
+            () = context.ct.cancelled() => Err(cancelled()),
+            started = starting => Ok(started.unwrap_or_else(|died| {
+                Err(Trouble::failed("the run could not be started", died, "call again"))
+            })),
+        }
     }
 
     /// Pass on what the work says until it is done.
@@ -150,7 +167,7 @@ impl Door {
                 () = context.ct.cancelled() => {
                     // Dropping the work ends its cell, and the record says that it was cancelled.
                     drop(pending);
-                    return Err(ErrorData::internal_error("cancelled", None));
+                    return Err(cancelled());
                 }
                 done = &mut pending.work => {
                     return done.map(CallToolResponse::Complete).map_err(|died| {
@@ -295,7 +312,7 @@ enum Begun {
     /// It is over.
     Done(CallToolResult),
     /// It is a run that the client will ask about.
-    Task(RunId),
+    Task(Started),
 }
 
 impl ServerHandler for Door {
@@ -375,10 +392,11 @@ impl ServerHandler for Door {
         match begun {
             Begun::Pending(pending) => self.attend(pending, call, &context).await,
             Begun::Done(result) => Ok(CallToolResponse::Complete(result)),
-            Begun::Task(run) => {
+            Begun::Task(started) => {
                 let now = crate::report::timestamp(crate::gates::now_ms().saturating_mul(1_000));
-                let task =
-                    Task::new(run.as_str(), TaskStatus::Working, now.clone(), now).with_poll_interval_ms(POLL_MS);
+                let task = Task::new(started.run().as_str(), TaskStatus::Working, now.clone(), now)
+                    .with_poll_interval_ms(POLL_MS);
+                started.leave();
                 Ok(CreateTaskResult::new(task).into())
             }
         }
@@ -461,6 +479,24 @@ impl ServerHandler for Door {
             .map(drop)
             .map_err(|trouble| ErrorData::invalid_params(in_words(&trouble), None))
     }
+}
+
+/// Weigh what `own` asks for, and start the run that this is. None: it asks for none. Blocks until the run has a record.
+fn start(nest: &Arc<Nest>, own: &Own) -> Result<Option<Started>, Trouble> {
+    let Some(order) = own.order(nest)? else { return Ok(None) };
+    let run = nest.launch().start(nest.home(), nest.root(), &order)?;
+    let started = Started::new(Arc::clone(nest), run);
+    let run = started.run();
+    // It has its lock before it has a record.
+    while live::is_live(nest.home(), run) && nest.reader().and_then(|reader| Ok(reader.run(run)?)).is_err() {
+        std::thread::sleep(live::GLANCE / 10);
+    }
+    Ok(Some(started))
+}
+
+/// What is said to whoever took the request back.
+fn cancelled() -> ErrorData {
+    ErrorData::internal_error("cancelled", None)
 }
 
 /// Call a plugin's tool in the client's own run.
@@ -578,6 +614,14 @@ mod tests {
         assert_eq!(got, all);
         let request = PaginatedRequestParams::default().with_cursor(Some("no such".to_owned()));
         assert!(page(all, Clone::clone, Some(request)).is_err());
+    }
+
+    #[test]
+    fn two_bearers_are_never_one() {
+        assert_eq!(Subject::of("ann"), Subject("ann".into()));
+        let long = "a".repeat(SUBJECT_CHARS_MAX);
+        assert_ne!(Subject::of(&format!("{long}nn")), Subject::of(&format!("{long}nb")));
+        assert_ne!(Subject::of("ann\u{1b}"), Subject::of("ann\u{1a}"));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 
 use crate::exit::Trouble;
 use crate::mcp::bearer::{Guard, Refused};
-use crate::mcp::door::Door;
+use crate::mcp::door::{Door, Subject};
 use crate::mcp::nest::Nest;
+use crate::mcp::own::WAIT_TIME_MAX;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -17,12 +18,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::Deserialize;
 use serde_json::json;
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Where the protocol is spoken.
@@ -36,8 +39,11 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 const CONNECTIONS_MAX: usize = 1_024;
 /// How long a client may take to send the head of a request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a session is kept of which nothing is heard. Longer than any one call may take.
+/// How long it may then take to send the body.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a session is kept of which nothing is heard. Longer than any one call may take: of one that waits, nothing is heard.
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(20 * 60);
+const _: () = assert!(WAIT_TIME_MAX.as_secs() < SESSION_IDLE_MAX.as_secs());
 /// The header by which a request belongs to a session.
 const SESSION: &str = "mcp-session-id";
 
@@ -71,6 +77,10 @@ struct Gate {
     guard: Guard,
     sessions: Arc<LocalSessionManager>,
     sessions_max: usize,
+    /// Held by whoever opens a session: two that come at once would both take the last place.
+    opening: AsyncMutex<()>,
+    /// Who has opened which session, where tokens have names.
+    owners: Mutex<HashMap<String, Subject>>,
     resource: String,
 }
 
@@ -184,7 +194,14 @@ fn router(nest: Arc<Nest>, front: Front, resource: String, address: SocketAddr, 
             .to_string(),
         ),
     };
-    let gate = Arc::new(Gate { guard: front.guard, sessions, sessions_max: front.sessions_max, resource });
+    let gate = Arc::new(Gate {
+        guard: front.guard,
+        sessions,
+        sessions_max: front.sessions_max,
+        opening: AsyncMutex::default(),
+        owners: Mutex::default(),
+        resource,
+    });
     let guarded = Router::new().route_service(PATH, service).layer(from_fn_with_state(gate, admit));
     match metadata {
         None => guarded,
@@ -202,23 +219,90 @@ fn router(nest: Arc<Nest>, front: Front, resource: String, address: SocketAddr, 
 
 /// Let a request in, or say what it lacks.
 async fn admit(State(gate): State<Arc<Gate>>, mut request: Request<Body>, next: Next) -> Response {
-    match gate.guard.admit(request.headers().get(header::AUTHORIZATION)).await {
-        Ok(subject) => {
-            if let Some(subject) = subject {
-                request.extensions_mut().insert(subject);
-            }
-        }
+    let subject = match gate.guard.admit(request.headers().get(header::AUTHORIZATION)).await {
+        Ok(subject) => subject,
         Err(refused) => return gate.refuse(refused),
+    };
+    // As the library reads it: what is no text names no session.
+    let session = request.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+    if let Some(subject) = &subject {
+        if let Some(session) = &session
+            && !gate.lets_into(session, subject).await
+        {
+            return (StatusCode::NOT_FOUND, "there is no such session").into_response();
+        }
+        request.extensions_mut().insert(subject.clone());
     }
-    let opens = request.method() == Method::POST && !request.headers().contains_key(SESSION);
-    if opens && gate.sessions.sessions.read().await.len() >= gate.sessions_max {
-        let why = format!("{} sessions are open, and no more are; close some, or come back later", gate.sessions_max);
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")], why).into_response();
+    if request.method() != Method::POST {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let (parts, body) = request.into_parts();
+    let body = match whole(body, BODY_TIME_MAX).await {
+        Ok(body) => body,
+        Err(refused) => return refused.into_response(),
+    };
+    let opens = session.is_none() && may_open(&body);
+    let request = Request::from_parts(parts, Body::from(body));
+    if opens { gate.open(subject, request, next).await } else { next.run(request).await }
+}
+
+/// All of a body, if it comes in time.
+async fn whole(body: Body, time_max: Duration) -> Result<Bytes, (StatusCode, String)> {
+    match tokio::time::timeout(time_max, to_bytes(body, REQUEST_BYTES_MAX)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => {
+            let why = format!("the request is longer than {REQUEST_BYTES_MAX} bytes, or it broke off");
+            Err((StatusCode::PAYLOAD_TOO_LARGE, why))
+        }
+        Err(_) => {
+            let why = format!("the request was not there after {} seconds", time_max.as_secs());
+            Err((StatusCode::REQUEST_TIMEOUT, why))
+        }
+    }
+}
+
+/// Whether a request that belongs to no session may open one. What cannot be told may.
+fn may_open(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        method: Option<String>,
+    }
+    match serde_json::from_slice::<Named>(body) {
+        Ok(named) => named.method.is_some_and(|method| method == "initialize"),
+        Err(_) => true,
+    }
 }
 
 impl Gate {
+    /// Have a session opened, if there is a place for it.
+    async fn open(&self, subject: Option<Subject>, request: Request<Body>, next: Next) -> Response {
+        let _alone = self.opening.lock().await;
+        if self.sessions.sessions.read().await.len() >= self.sessions_max {
+            let why =
+                format!("{} sessions are open, and no more are; close some, or come back later", self.sessions_max);
+            return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")], why).into_response();
+        }
+        let response = next.run(request).await;
+        let opened = response.headers().get(SESSION).and_then(|id| id.to_str().ok());
+        if let (Some(subject), Some(session)) = (subject, opened) {
+            let open = self.sessions.sessions.read().await;
+            let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+            // A session ends in many ways. Whose it was is forgotten here at the latest, so that there are never more than places.
+            owners.retain(|session, _| open.contains_key(session.as_str()));
+            owners.insert(session.to_owned(), subject);
+        }
+        response
+    }
+
+    /// Whether `session` is this subject's. One that is not open is nobody's, as they are told further on.
+    async fn lets_into(&self, session: &str, subject: &Subject) -> bool {
+        let owner = self.owners.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned();
+        match owner {
+            Some(owner) => owner == *subject,
+            None => !self.sessions.sessions.read().await.contains_key(session),
+        }
+    }
+
     fn refuse(&self, refused: Refused) -> Response {
         let (status, error) = match refused {
             Refused::NoToken => (StatusCode::UNAUTHORIZED, None),
@@ -243,5 +327,36 @@ impl Gate {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_comes_in_time_and_is_not_too_long() {
+        let (soon, late) = (Duration::from_millis(1), Duration::from_secs(60));
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(whole(never, soon).await.unwrap_err().0, StatusCode::REQUEST_TIMEOUT);
+        let long = Body::from(vec![b' '; REQUEST_BYTES_MAX + 1]);
+        assert_eq!(whole(long, late).await.unwrap_err().0, StatusCode::PAYLOAD_TOO_LARGE);
+        let most = Body::from(vec![b' '; REQUEST_BYTES_MAX]);
+        assert_eq!(whole(most, late).await.unwrap().len(), REQUEST_BYTES_MAX);
+    }
+
+    #[test]
+    fn whatever_could_open_a_session_needs_a_place() {
+        for opens in [
+            r#"{"method":"initialize"}"#,
+            r#"{"method":"initial\u0069ze"}"#,
+            r#"{"method":"a","method":"initialize"}"#,
+            "{",
+        ] {
+            assert!(may_open(opens.as_bytes()), "{opens}");
+        }
+        for none in [r#"{"method":"tools/call","params":{"method":"initialize"}}"#, r#"{"id":1,"result":{}}"#] {
+            assert!(!may_open(none.as_bytes()), "{none}");
+        }
     }
 }

@@ -12,8 +12,8 @@ use crate::mcp::visit::Client;
 use crate::mcp::voice::Voice;
 use crate::workflows::{Shelves, is_name};
 use rmcp::model::JsonObject;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,16 @@ pub const NAMES: [&str; 6] = ["approve", "run_result", "run_status", "run_stop",
 
 /// Tasks for one call.
 pub(super) const TASKS_MAX: usize = 1_000;
+
+/// Capabilities in one list: before a run holds them, each is held against each other.
+pub(super) const CAPABILITIES_MAX: usize = 256;
+
+/// How long somebody waits for the run that was started for them; from then on they ask for it. A session of which nothing is heard
+/// ends later than that: it would take the run with it.
+pub const WAIT_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// The variable that says otherwise, in milliseconds. Only a build for development obeys it.
+const WAIT_OVERRIDE: &str = "VESPIARY_MCP_WAIT_MS";
 
 /// The script that gives tasks to agents.
 const SPAWN: &str = include_str!("spawn.js");
@@ -96,7 +106,7 @@ pub struct Workflow {
     script: Option<String>,
     #[serde(default)]
     args: JsonObject,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     permissions: Option<Vec<Capability>>,
     #[serde(default)]
     limits: Limits,
@@ -107,7 +117,7 @@ pub struct Workflow {
 #[serde(deny_unknown_fields)]
 pub struct Spawn {
     tasks: Vec<Task>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     permissions: Option<Vec<Capability>>,
     #[serde(default)]
     limits: Limits,
@@ -117,6 +127,17 @@ pub struct Spawn {
 
 fn yes() -> bool {
     true
+}
+
+/// A list that is short enough to be weighed.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Capability>>, D::Error> {
+    let listed = Option::<Vec<Capability>>::deserialize(deserializer)?;
+    match listed.as_ref().map_or(0, Vec::len) {
+        0..=CAPABILITIES_MAX => Ok(listed),
+        many => {
+            Err(D::Error::custom(format!("permissions: {many} capabilities; a list has at most {CAPABILITIES_MAX}")))
+        }
+    }
 }
 
 /// One task. Passed on to the script as it is; what it means there is checked there.
@@ -129,7 +150,7 @@ struct Task {
     agent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     directory: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "few")]
     permissions: Option<Vec<Capability>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<Value>,
@@ -169,7 +190,7 @@ impl Own {
         })
     }
 
-    /// The run it would start.
+    /// The run it would start. Blocks: workflows are looked up on disk, and what is asked for is held against what there is.
     ///
     /// # Errors
     /// It asks for more than the server was given, or for what there is not.
@@ -190,15 +211,9 @@ impl Own {
     ///
     /// # Errors
     /// What could not be done, and why.
-    pub async fn give(self, nest: Arc<Nest>, client: Client, started: Option<RunId>, voice: Voice) -> Given {
-        if let Some(run) = started {
-            if !self.waits() {
-                return told(&nest, &run, false).await;
-            }
-            let stop_unless_done = StopOnDrop { nest: Arc::clone(&nest), run: run.clone(), done: false };
-            account::wait(&nest, &run, &voice).await?;
-            stop_unless_done.disarm();
-            return told(&nest, &run, true).await;
+    pub async fn give(self, nest: Arc<Nest>, client: Client, started: Option<Started>, voice: Voice) -> Given {
+        if let Some(started) = started {
+            return started.tell(self.waits(), &voice).await;
         }
         match self {
             Self::Status(Which { run }) => told(&nest, &run, false).await,
@@ -212,25 +227,55 @@ impl Own {
     }
 }
 
-/// Ends the run whose result nobody waits for any more.
-struct StopOnDrop {
+/// A run that was started for a request. Dropped before whoever asked was told of it, it ends: nobody would wait for it, and nobody
+/// knows its name.
+#[derive(Debug)]
+pub struct Started {
     nest: Arc<Nest>,
     run: RunId,
-    done: bool,
+    told: bool,
 }
 
-impl StopOnDrop {
-    fn disarm(mut self) {
-        self.done = true;
+impl Started {
+    /// The run `run`, which is under way.
+    pub fn new(nest: Arc<Nest>, run: RunId) -> Self {
+        Self { nest, run, told: false }
+    }
+
+    /// Its id.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Whoever asked knows of it: it goes on without them.
+    pub fn leave(mut self) {
+        self.told = true;
+    }
+
+    /// How it stands; with `waits`, what it came to once it has ended, if that is soon enough.
+    async fn tell(self, waits: bool, voice: &Voice) -> Given {
+        let mut over = false;
+        if waits {
+            let waiting = tokio::time::timeout(wait_time_max(), account::wait(&self.nest, &self.run, voice));
+            over = waiting.await.ok().transpose()?.is_some();
+        }
+        let given = told(&self.nest, &self.run, over).await?;
+        self.leave();
+        Ok(given)
     }
 }
 
-impl Drop for StopOnDrop {
+impl Drop for Started {
     fn drop(&mut self) {
-        if !self.done && live::is_live(self.nest.home(), &self.run) {
+        if !self.told && live::is_live(self.nest.home(), &self.run) {
             let _ = live::ask_to_stop(self.nest.home(), &self.run, true);
         }
     }
+}
+
+fn wait_time_max() -> Duration {
+    let other = if cfg!(debug_assertions) { std::env::var(WAIT_OVERRIDE).ok() } else { None };
+    other.and_then(|millis| millis.parse().ok()).map_or(WAIT_TIME_MAX, Duration::from_millis)
 }
 
 async fn told(nest: &Arc<Nest>, run: &RunId, result: bool) -> Given {
@@ -469,6 +514,27 @@ mod tests {
             assert!(read(name, text).unwrap().is_err(), "{name} {text}");
         }
         assert!(read("approve", r#"{"run":"r-1"}"#).unwrap().is_ok());
+    }
+
+    /// To weigh a list takes the square of its length: one that is too long is refused before that.
+    #[test]
+    fn a_list_of_capabilities_is_short_enough_to_be_weighed() {
+        let lists = |many: usize| {
+            let permissions: Vec<String> = (0..many).map(|n| format!("read:src/a{n}")).collect();
+            [
+                ("run_workflow", json!({ "script": "x", "permissions": permissions })),
+                ("spawn_subagents", json!({ "tasks": [{ "prompt": "p" }], "permissions": permissions })),
+                ("spawn_subagents", json!({ "tasks": [{ "prompt": "p", "permissions": permissions }] })),
+            ]
+        };
+        let read = |name: &str, arguments: Value| Own::read(name, arguments.as_object().cloned().unwrap()).unwrap();
+        for (name, arguments) in lists(CAPABILITIES_MAX) {
+            assert!(read(name, arguments).is_ok(), "{name}");
+        }
+        for (name, arguments) in lists(CAPABILITIES_MAX + 1) {
+            let why = read(name, arguments).unwrap_err().why;
+            assert!(why.contains("257 capabilities") && why.contains("at most 256"), "{name}: {why}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::mcp::nest::Nest;
 use crate::mcp::offers::Offers;
-use crate::mcp::own::TASKS_MAX;
+use crate::mcp::own::{CAPABILITIES_MAX, TASKS_MAX};
 use crate::workflows::Shelves;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
     let run = json!({ "type": "string", "description": "the run's id" });
     let permissions = json!({
-        "type": "array", "items": { "type": "string" },
+        "type": "array", "maxItems": CAPABILITIES_MAX, "items": { "type": "string" },
         "description": "capabilities the run shall hold in place of the server's directories, hosts and programs, for example [\"read:src\"]; never more than the server holds"
     });
     let limits = json!({
@@ -81,7 +81,7 @@ pub(super) fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
             "spawn_subagents",
             "Give tasks to subagents",
             format!(
-                "Gives each task to a subagent in sealed cells and returns a result object for every one, in order: status (ok, failed, stopped, refused), value, cause, message, usage. One that fails costs only itself. A task without `agent` is for a model, where the server was started with a provider. Agent types: {agents}"
+                "Gives each task to a subagent in sealed cells and returns a result object for every one, in order: status (ok, failed, stopped, refused), value, cause, message, usage. One that fails costs only itself. After 15 minutes it gives the run's status, and run_result has the rest once it has ended. A task without `agent` is for a model, where the server was started with a provider. Agent types: {agents}"
             ),
             json!({
                 "tasks": {
@@ -92,7 +92,7 @@ pub(super) fn tools(nest: &Nest, offers: &Offers) -> Vec<Tool> {
                             "prompt": { "type": "string", "description": "what to do; an agent type may need none" },
                             "agent": { "type": "string", "description": "the agent type" },
                             "directory": { "type": "string", "description": "all that it may read, relative to the project" },
-                            "permissions": { "type": "array", "items": { "type": "string" }, "description": "all that it may hold beside its tools" },
+                            "permissions": { "type": "array", "maxItems": CAPABILITIES_MAX, "items": { "type": "string" }, "description": "all that it may hold beside its tools" },
                             "context": { "description": "what to do it to, as the agent type takes it" },
                             "schema": { "type": "object", "description": "the JSON Schema of the answer" },
                             "label": { "type": "string" }, "model": { "type": "string" },

@@ -28,7 +28,7 @@ pub(super) fn doubts(layer: &Layer, file: &Arc<str>) -> Vec<Fault> {
         let pairs = allow.len() * (layer.deny.len() + layer.ask.len());
         for rule in layer.deny.iter().chain(&layer.ask).filter(|_| pairs <= PAIRS_MAX) {
             // Of one tool a rule can also speak through what the tool needs, so only a rule about nothing at all is idle.
-            let touched = allow.iter().any(|allowed| allowed.capability.loses_to(&rule.capability));
+            let touched = allow.iter().any(|allowed| may_lose(&allowed.capability, &rule.capability));
             if !touched {
                 let what = format!("{} changes nothing: allow leaves no part of it", rule.capability);
                 all.push(of_rule(rule, what, "remove it, or look for a slip in one of the two"));
@@ -49,6 +49,19 @@ pub(super) fn doubts(layer: &Layer, file: &Arc<str>) -> Vec<Fault> {
         of_capability(rule, &mut all);
     }
     all
+}
+
+/// Whether `rule` may take from what is allowed. A place has two names, from the project and from the root, and where the project will
+/// lie nobody knows yet: a rule by one of them is never idle beside what is allowed by the other.
+fn may_lose(allowed: &Capability, rule: &Capability) -> bool {
+    let other_name = match (allowed, rule) {
+        (Capability::Read(one), Capability::Read(other))
+        | (Capability::Write(one), Capability::Read(other) | Capability::Write(other)) => {
+            one.is_absolute() != other.is_absolute()
+        }
+        _ => false,
+    };
+    other_name || allowed.loses_to(rule)
 }
 
 /// Rules about plugins that nobody here knows: a slip in the name of what is denied denies nothing.
@@ -191,6 +204,31 @@ mod tests {
         }
         let idle = doubts("allow = ['tool:*', 'net:a.example']\ndeny = ['net:[10.0.0.0/8]:80']\n");
         assert!(idle.iter().any(|doubt| doubt.contains("changes nothing")), "it is about another port: {idle:?}");
+    }
+
+    /// Whoever follows it would take away what keeps a run out of there.
+    #[test]
+    fn a_rule_by_the_other_name_of_a_place_is_not_idle() {
+        for text in [
+            "allow = ['tool:*', 'read:.']\ndeny = ['read:/srv/payroll']\n",
+            "allow = ['tool:*', 'write:out']\ndeny = ['read:/srv/payroll']\nask = ['write:/srv']\n",
+            "allow = ['tool:*', 'read:/srv/app']\ndeny = ['read:private']\n",
+        ] {
+            assert_eq!(doubts(text), Vec::<String>::new());
+        }
+        let idle = doubts("allow = ['tool:*', 'read:.']\ndeny = ['write:/srv/payroll']\n");
+        assert!(idle.iter().any(|doubt| doubt.contains("changes nothing")), "a reader loses nothing to it: {idle:?}");
+    }
+
+    #[test]
+    fn the_policies_in_the_book_raise_none() {
+        let book = include_str!("../../../docs/policy.md");
+        let files: Vec<&str> = book.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let files: Vec<&str> = files.into_iter().filter(|text| text.contains("policy.toml\n")).collect();
+        assert_eq!(files.len(), 2, "{files:?}");
+        for text in files {
+            assert_eq!(doubts(text), Vec::<String>::new(), "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use super::super::Running;
 use super::*;
-use reqwest::{Client as Http, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::{Client as Http, Method, StatusCode, header};
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustix::process::Signal;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -235,6 +239,118 @@ fn sessions_are_limited_and_end_when_they_are_deleted() {
         until_recorded(&place, &run, "run-ended", 1);
     });
     server.stop();
+}
+
+/// Of those that come at once no more get in than there are places for, and who keeps no session needs no place.
+#[test]
+fn places_are_for_sessions_and_each_is_given_once() {
+    let place = Place::new();
+    let server = Server::start(&place, &["--sessions", "3"]);
+    runtime().block_on(async {
+        let http = client();
+        let hello = hello();
+        let all = (0..24).map(|_| post(&http, &server, None, &hello).send());
+        let all = futures_util::future::join_all(all).await;
+        let count = |status| all.iter().filter(|came| came.as_ref().unwrap().status() == status).count();
+        assert_eq!((count(StatusCode::OK), count(StatusCode::SERVICE_UNAVAILABLE)), (3, 21));
+        let mut alone = tool(1, "echo_echo", json!({ "text": "a" }));
+        alone["params"]["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": NEW, "io.modelcontextprotocol/clientInfo": { "name": "alone", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let request = post(&http, &server, None, &alone).header("mcp-protocol-version", NEW);
+        let request = request.header("mcp-method", "tools/call").header("mcp-name", "echo_echo");
+        let given = answer(request.send().await.unwrap(), 1).await;
+        assert_eq!(given["result"]["structuredContent"]["text"], "a", "{given}");
+    });
+    server.stop();
+}
+
+/// A team with one key, and its tokens.
+struct Team(Ed25519KeyPair);
+
+const ISSUER: &str = "https://login.example.com";
+const AUDIENCE: &str = "https://tools.example.com/mcp";
+
+impl Team {
+    fn new() -> Self {
+        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        Self(Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap())
+    }
+
+    fn keys(&self) -> Value {
+        let x = URL_SAFE_NO_PAD.encode(self.0.public_key().as_ref());
+        json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "alg": "EdDSA", "use": "sig", "x": x }] })
+    }
+
+    fn token(&self, subject: &str) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "exp": now + 3_600 });
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(&json!({ "alg": "EdDSA", "kid": "ed" })), part(&claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.0.sign(message.as_bytes()));
+        format!("{message}.{signature}")
+    }
+}
+
+#[test]
+fn a_session_is_its_openers_and_nobody_elses() {
+    let place = Place::new();
+    let (team, keys) = (Team::new(), place.path("keys.json"));
+    std::fs::write(&keys, team.keys().to_string()).unwrap();
+    let keys = keys.to_str().unwrap();
+    let args = ["--oauth-issuer", ISSUER, "--oauth-audience", AUDIENCE, "--oauth-jwks", keys];
+    let server = Server::start(&place, &args);
+    let (ann, bob) = (team.token("ann"), team.token("bob"));
+    let run = runtime().block_on(async {
+        let http = client();
+        let request = |method: Method, token: &str, session: Option<&str>| {
+            let request = http
+                .request(method, &server.url)
+                .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                .header(header::ACCEPT, "application/json, text/event-stream")
+                .header(header::CONTENT_TYPE, "application/json");
+            match session {
+                Some(session) => request.header("mcp-session-id", session).header("mcp-protocol-version", RECENT),
+                None => request,
+            }
+        };
+        let post = |token: &str, session: Option<&str>, body: &Value| {
+            request(Method::POST, token, session).body(body.to_string())
+        };
+        let opened = async |token: &str| {
+            let response = post(token, None, &hello()).send().await.unwrap();
+            let session = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+            answer(response, 0).await;
+            let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+            let heard = post(token, Some(&session), &initialized).send().await.unwrap();
+            assert_eq!(heard.status(), StatusCode::ACCEPTED);
+            session
+        };
+        let (hers, his) = (opened(&ann).await, opened(&bob).await);
+        let echo = |id: u64, text: &str| tool(id, "echo_echo", json!({ "text": text }));
+        let yes = json!({ "jsonrpc": "2.0", "id": 0, "result": yes() });
+        for taken in [
+            post(&bob, Some(&hers), &echo(1, "his")),
+            post(&bob, Some(&hers), &yes),
+            request(Method::GET, &bob, Some(&hers)),
+            request(Method::DELETE, &bob, Some(&hers)),
+            post(&ann, Some(&his), &echo(1, "hers")),
+        ] {
+            assert_eq!(taken.send().await.unwrap().status(), StatusCode::NOT_FOUND);
+        }
+        let given = answer(post(&ann, Some(&hers), &echo(2, "hers")).send().await.unwrap(), 2).await;
+        assert_eq!(given["result"]["structuredContent"]["text"], "hers", "{given}");
+        let deleted = request(Method::DELETE, &ann, Some(&hers)).send().await.unwrap();
+        assert!(deleted.status().is_success());
+        let gone = post(&ann, Some(&hers), &echo(3, "hers")).send().await.unwrap();
+        assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+        run_of(&given["result"])
+    });
+    server.stop();
+    assert_eq!(events(&place, &run, "call-intended").len(), 1);
+    let started = events(&place, &run, "run-started")[0]["args"].to_string();
+    assert!(started.contains("ann") && !started.contains("bob"), "{started}");
 }
 
 /// Kibibytes of memory that a process holds, and how many descriptors and threads.

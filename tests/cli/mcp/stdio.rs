@@ -247,6 +247,63 @@ fn subagents_answer_one_by_one_and_cost_only_themselves() {
     assert!(nothing.contains("neither a prompt nor an agent type"), "{nothing}");
 }
 
+/// An agent that waits for an answer for longer than anybody waits for a test.
+const SLOW: [&str; 2] = ["--provider", "mock:latency-ms=600000"];
+
+/// The runs that have a directory of their own, by their ids.
+fn begun(place: &Place) -> Vec<String> {
+    let dirs = std::fs::read_dir(place.home().join("state/runs")).into_iter().flatten();
+    dirs.map(|dir| dir.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// A request that is taken back while its run starts, or has just started: nobody will ever ask for that run.
+#[test]
+fn subagents_whose_request_is_taken_back_are_stopped_however_early_that_is() {
+    let place = Place::new();
+    let mut client = Client::connect(&place, RECENT, false, &SLOW);
+    client.tools();
+    for request in [
+        json!({ "name": "spawn_subagents", "arguments": { "tasks": [{ "prompt": "take your time" }] } }),
+        json!({ "name": "spawn_subagents", "arguments": { "tasks": [{ "prompt": "and now, too" }] } }),
+    ] {
+        let (before, since) = (begun(&place), std::time::Instant::now());
+        let id = client.ask("tools/call", request);
+        let run = loop {
+            match begun(&place).into_iter().find(|run| !before.contains(run)) {
+                Some(run) => break run,
+                None => assert!(since.elapsed() < PATIENCE, "no run begins"),
+            }
+        };
+        client.send(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } }));
+        let show = ["runs", "show", &run, "--json"];
+        loop {
+            let shown = place.vespiary(&show);
+            if shown.code == Some(0) && shown.json("vespiary.run-record/1")["status"] == "stopped" {
+                break;
+            }
+            assert!(since.elapsed() < PATIENCE, "{run} goes on: {}", shown.out());
+        }
+    }
+    client.leave();
+}
+
+/// A session that only waits would end, and its run with it.
+#[test]
+#[cfg(debug_assertions)]
+fn whoever_waits_for_long_is_told_how_the_run_stands_and_it_goes_on() {
+    let place = Place::new();
+    let client = Client::start_with(&place, &SLOW, &[("VESPIARY_MCP_WAIT_MS", "1")]);
+    let mut client = client.greet(RECENT, false);
+    let given = client.gives("spawn_subagents", json!({ "tasks": [{ "prompt": "take your time" }] }));
+    assert_eq!(given["status"], "running", "{given:#}");
+    assert!(given.get("value").is_none() && given["next"].as_str().unwrap().contains("run_status"), "{given:#}");
+    let run = given["run"].clone();
+    assert_eq!(client.gives("run_status", json!({ "run": run }))["status"], "running");
+    assert!(!place.home().join("state/runs").join(run.as_str().unwrap()).join("stop").exists(), "it is asked to stop");
+    client.gives("run_stop", json!({ "run": run, "now": true }));
+    assert_eq!(client.outcome(run.as_str().unwrap())["status"], "stopped");
+}
+
 #[test]
 fn a_workflow_is_a_run_of_its_own_that_outlives_the_client() {
     let place = Place::new();
