@@ -3,6 +3,7 @@
 //! A hand-written reader rather than patterns: the words it is called for (`key`, `pass`, `token`) occur everywhere, and looking at
 //! the few bytes after the name settles most of them.
 
+use crate::value;
 use std::ops::Range;
 
 /// A name and the literal given to it.
@@ -64,6 +65,7 @@ pub(crate) fn read(text: &[u8], name: Range<usize>, bare: bool) -> Option<Assign
         Operator::Assign | Operator::Colon => reader.line_break(),
         Operator::Comma | Operator::Call => {}
     }
+    let value_at = reader.at;
     reader.wrappers();
     if let Some(value) = reader.quoted() {
         return Some(Assignment { name, value, quoted: true });
@@ -71,12 +73,22 @@ pub(crate) fn read(text: &[u8], name: Range<usize>, bare: bool) -> Option<Assign
     if !bare || matches!(operator, Operator::Comma | Operator::Call) {
         return None;
     }
-    let value = reader.until(|b| {
-        b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b',' | b';' | b'&' | b'<' | b'>' | b'#')
-    })?;
-    // A call, an index or a formula is no literal.
-    let literal = !text[value.clone()].iter().any(|b| matches!(b, b'(' | b')' | b'{' | b'}' | b'[' | b']'));
-    literal.then_some(Assignment { name, value, quoted: false })
+    let setting = leads_line(text, name.start);
+    // Where `NAME==value` is a setting, the second sign is the value's; a comparison has spaces.
+    let glued = text[name.end] == b'=' && !text[value_at - 1].is_ascii_whitespace();
+    reader.at = if setting && glued { name.end + 1 } else { value_at };
+    let value = reader.bare(setting)?;
+    Some(Assignment { name, value, quoted: false })
+}
+
+/// Whether only words stand before `at` on its line, as in `export NAME=` and `  - name:`: then what follows is a setting, and all of it
+/// the value. Elsewhere it may be part of an address or of code.
+fn leads_line(text: &[u8], at: usize) -> bool {
+    text[at.saturating_sub(NAME_MAX)..at]
+        .iter()
+        .rev()
+        .take_while(|b| **b != b'\n')
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'\t' | b'.' | b'_' | b'-'))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +247,23 @@ impl Reader<'_> {
         None
     }
 
+    /// A value without quotes. `setting` says that nothing but the value follows on the line.
+    fn bare(&mut self, setting: bool) -> Option<Range<usize>> {
+        let breaks = |b: u8| b.is_ascii_whitespace() || is_quote(b);
+        let whole = if setting { self.until(breaks) } else { None };
+        if let Some(whole) = whole {
+            let closing = self.text[whole.clone()].iter().rev().take_while(|b| matches!(b, b',' | b';')).count();
+            let whole = whole.start..whole.end - closing;
+            if value::looks_random(&self.text[whole.clone()]) {
+                return Some(whole);
+            }
+        }
+        let value = self.until(|b| breaks(b) || matches!(b, b',' | b';' | b'&' | b'<' | b'>' | b'#'))?;
+        // A call, an index or a formula is no literal.
+        let literal = !self.text[value.clone()].iter().any(|b| matches!(b, b'(' | b')' | b'{' | b'}' | b'[' | b']'));
+        literal.then_some(value)
+    }
+
     fn until(&mut self, stop: impl Fn(u8) -> bool) -> Option<Range<usize>> {
         let start = self.at;
         let end = self.text.len().min(start + VALUE_MAX);
@@ -300,6 +329,22 @@ mod tests {
             );
         }
         assert_eq!(value("password = v@lue1", "password", false), None);
+    }
+
+    #[test]
+    fn a_setting_has_all_of_a_random_value() {
+        let drawn = "Kx9(mPq2,vT7;wRb4&Ns8#Dy<";
+        for before in ["PASSWORD=", "export PASSWORD=", "  - PASSWORD: ", "db.pool.PASSWORD = ", "PASSWORD=="] {
+            let text = format!("{before}{drawn};\n");
+            assert_eq!(value(&text, "PASSWORD", true).map(|v| v.trim_start_matches('=')), Some(drawn), "{text}");
+        }
+        for sign in ["!", "+", "~", "=", ">", "|"] {
+            let (text, drawn) = (format!("PASSWORD={sign}Kx9mPq2vT7wRb4\n"), format!("{sign}Kx9mPq2vT7wRb4"));
+            assert_eq!(value(&text, "PASSWORD", true), Some(drawn.as_str()), "{text}");
+        }
+        // In an address the next member follows, and words in brackets are a call.
+        assert_eq!(value("GET /x?password=Kx9mPq2vT7&user=joe", "password", true), Some("Kx9mPq2vT7"));
+        assert_eq!(value("PASSWORD=read_password(stdin)\n", "PASSWORD", true), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod finding;
 mod keys;
 mod known;
 mod measure;
+mod pair;
 mod place;
 mod refute;
 mod rules;

@@ -115,6 +115,15 @@ pub(crate) fn surprise(bytes: &[u8]) -> f32 {
     total as f32 / 10.0 / (bytes.len() - 1) as f32
 }
 
+/// The same over the steps between letters and digits alone, so that signs count for nothing: what stands between the signs of code are
+/// words, what stands between those of a random string is not. 0 where there are fewer than four such steps.
+pub(crate) fn surprise_between_signs(bytes: &[u8]) -> f32 {
+    let steps = bytes.windows(2).filter(|pair| pair.iter().all(u8::is_ascii_alphanumeric));
+    let (count, total) =
+        steps.fold((0u32, 0), |(count, total), pair| (count + 1, total + u32::from(step(pair[0], pair[1]))));
+    if count < 4 { 0.0 } else { total as f32 / 10.0 / count as f32 }
+}
+
 /// Tenths of a bit for one step.
 fn step(a: u8, b: u8) -> u8 {
     let index = |c: u8| usize::from(c.to_ascii_lowercase() - b'a');

@@ -139,7 +139,7 @@ impl<'a> Surroundings<'a> {
     /// The rule knew a value only by the name it was given to.
     fn is_literal(&self) -> bool {
         self.candidate.rule.ends_with("-literal")
-            || matches!(self.candidate.rule, "url-password" | "connection-string-password")
+            || matches!(self.candidate.rule, "url-password" | "connection-string-password" | "command-line-password")
     }
 
     /// The secret without the prefix its provider gives every one.
@@ -328,7 +328,8 @@ fn hash_context(place: &Surroundings<'_>) -> Option<Refutation> {
 /// Whether the counts of character classes are those of a random string over its alphabet.
 fn statistics(place: &Surroundings<'_>) -> Option<Refutation> {
     let secret = place.random_part();
-    if place.candidate.rule.starts_with("password") || place.candidate.rule.starts_with("url") || secret.len() < 20 {
+    let chosen = ["password", "url", "command"].iter().any(|start| place.candidate.rule.starts_with(start));
+    if chosen || secret.len() < 20 {
         return None;
     }
     let alphabet = match measure::alphabet(secret) {

@@ -5,13 +5,13 @@
 
 use crate::assignment;
 use crate::checks::Outcome;
-use crate::finding::{self, Finding, Severity};
+use crate::finding::{self, Finding, Severity, Window};
 use crate::keys::{self, Kind};
 use crate::known;
 use crate::place::{self, Place};
-use crate::rules::{Anchor, RULES};
+use crate::rules::{self, Anchor, RULES};
 use crate::value::{self, Name, Verdict};
-use crate::{allow, url};
+use crate::{allow, pair, url};
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -188,13 +188,36 @@ fn by_rule(index: usize, text: &[u8], at: usize, place: Place, found: &mut Vec<C
             title: rule.title,
             severity: if factor < 0.5 { Severity::Low } else { rule.severity },
             confidence: (rule.confidence * factor * staged).min(0.99),
-            range,
+            range: range.clone(),
             header: 0,
             rank: rule.rank(),
             notes: note.into_iter().collect(),
         });
+        if rule.id == "aws-access-key-id" {
+            found.extend(by_id_beside(text, &range, place));
+        }
     }
     searched_to
+}
+
+/// The key that belongs to the id at `id`, under the rule that finds it by its name elsewhere.
+fn by_id_beside(text: &[u8], id: &Range<usize>, place: Place) -> Option<Candidate> {
+    let rule = rules::by_id("aws-secret-access-key")?;
+    let range = pair::aws_secret_access_key(text, id)?;
+    let secret = &text[range.clone()];
+    if stands_in(secret) || matches!(rule.check.apply(secret), Outcome::Fails(_)) {
+        return None;
+    }
+    Some(Candidate {
+        rule: rule.id,
+        title: rule.title,
+        severity: rule.severity,
+        confidence: rule.confidence * if place.is_staged() { 0.7 } else { 1.0 },
+        range,
+        header: 0,
+        rank: rule.rank(),
+        notes: vec!["it stands beside an access key id"],
+    })
 }
 
 /// Stand-ins that keep a provider's form.
@@ -245,11 +268,12 @@ fn by_name(text: &[u8], at: usize, bare: bool, place: Place, found: &mut Vec<Can
 fn by_url(text: &[u8], at: usize, place: Place) -> Option<Candidate> {
     let (range, host) = url::password(text, at)?;
     let secret = &text[range.clone()];
-    if url::is_staged_host(host)
-        || value::placeholder(secret).is_some()
-        || value::weak(secret).is_some()
-        || range.len() < 5
-    {
+    let plausible = match url::host_of(host) {
+        url::Host::Staged => false,
+        url::Host::Role => !place.is_staged() && value::looks_random(secret),
+        url::Host::Named => true,
+    };
+    if !plausible || value::placeholder(secret).is_some() || value::weak(secret).is_some() || range.len() < 5 {
         return None;
     }
     if place.is_staged() && (secret.len() < 8 || crate::measure::surprise(secret) < 4.3) {
@@ -395,6 +419,7 @@ impl FileScan {
             let from = line_start.max(start.saturating_sub(200));
             let to = line_end.min(candidate.range.end.min(line_end) + 200);
             let masks = masks(candidate, &all, from..to);
+            let whole_start = from == line_start && (line_start > 0 || self.column == 1);
             self.by_fingerprint.insert(fingerprint.clone(), self.findings.len());
             self.findings.push(Finding {
                 rule: candidate.rule.to_owned(),
@@ -403,7 +428,7 @@ impl FileScan {
                 path: self.path.clone(),
                 line,
                 column: (start - line_start) as u32 + if line_start == 0 { self.column } else { 1 },
-                excerpt: finding::redacted(&text[from..to], &masks),
+                excerpt: finding::redacted(Window { text: &text[from..to], whole_start }, &masks),
                 fingerprint,
                 confidence: (candidate.confidence * 100.0).round() / 100.0,
                 evidence: finding::evidence(secret, place, end_line, &candidate.notes),
@@ -433,7 +458,12 @@ fn help(rule: &str) -> &'static str {
         | "private-key-numbers" => {
             "Replace the key pair and remove the private half from the history. A key made for tests only may stay: mark its line with the comment `vespiary:allow secret`."
         }
-        "password-literal" | "url-password" | "connection-string-password" | "random-literal" | "secret-literal" => {
+        "password-literal"
+        | "url-password"
+        | "connection-string-password"
+        | "command-line-password"
+        | "random-literal"
+        | "secret-literal" => {
             "If it is live, change it, then read it from the environment or a secret store. If it is not, mark the line with the comment `vespiary:allow secret`."
         }
         _ => {
@@ -443,6 +473,10 @@ fn help(rule: &str) -> &'static str {
 }
 
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod planted;
+#[cfg(test)]
+mod rates;
 #[cfg(test)]
 mod tests;

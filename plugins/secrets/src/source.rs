@@ -119,7 +119,8 @@ fn scan_file(path: &str, first: Result<Success>) -> Result<Scan> {
         let end = piece.offset + piece.bytes;
         let last = piece.bytes == 0 || end >= piece.size;
         let too_long = !last && end >= FILE_BYTES_MAX;
-        file.push(&piece.text, last || too_long);
+        let text = if piece.offset == 0 { unmarked(&piece.text) } else { &piece.text };
+        file.push(text, last || too_long);
         if last {
             return Ok(Scan { findings: file.finish(), bytes: end, cut_short: None });
         }
@@ -148,6 +149,11 @@ fn scan_file(path: &str, first: Result<Success>) -> Result<Scan> {
     }
 }
 
+/// A text without the mark that says how it is encoded: it is no part of the first line. `files.read` decodes what has one.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{FEFF}').unwrap_or(text)
+}
+
 /// The lines `start_line..=end_line` of a file, or as many as there are.
 ///
 /// # Errors
@@ -157,7 +163,7 @@ pub(crate) fn lines(path: &str, start_line: u32, end_line: u32) -> Result<String
     if piece.encoding == "binary" {
         return Err(Error::failed(format!("{path} is binary")));
     }
-    Ok(piece.text)
+    Ok(if piece.offset == 0 { unmarked(&piece.text).to_owned() } else { piece.text })
 }
 
 #[cfg(test)]
@@ -201,6 +207,28 @@ mod tests {
             scanned.skipped.iter().map(|s| (s.path.as_str(), s.reason.as_str())).collect::<Vec<_>>(),
             [("b.bin", "binary"), ("gone", "not found: gone")]
         );
+    }
+
+    #[test]
+    fn text_in_utf_16_is_scanned_as_it_was_decoded() {
+        let token = ["q7ZxKp2mVt9L", "wRb4Ns8Dy3Hc6J"].concat();
+        let text = format!("\u{FEFF}API_TOKEN={token}!\r\n{}PASSWORD=!{token}\r\n", "# naïve words\r\n".repeat(40_000));
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let size = units.len() * 2;
+        dispatch::mock(move |_, arguments| {
+            let offset = arguments["offset"].as_u64().unwrap_or(0) as usize;
+            let end = size.min(offset + arguments["length"].as_u64().unwrap_or(1 << 20) as usize);
+            let text = String::from_utf16(&units[offset / 2..end / 2]).unwrap();
+            Ok(
+                json!({"path": "a.env", "size": size, "encoding": "utf-16", "text": text, "offset": offset, "bytes": end - offset}),
+            )
+        });
+        let paths = ["a.env".to_owned()];
+        let scanned = scan_all(&paths, u64::MAX).unwrap();
+        let places: Vec<_> = scanned.findings.iter().map(|f| (f.line, f.column, f.evidence.length)).collect();
+        assert_eq!(places, [(1, 11, 27), (40_002, 10, 27)]);
+        assert_eq!((scanned.bytes, scanned.skipped), (size as u64, vec![]));
+        assert!(lines("a.env", 1, 9).unwrap().starts_with("API_TOKEN"));
     }
 
     #[test]

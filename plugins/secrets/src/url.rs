@@ -23,31 +23,68 @@ pub(crate) fn password(text: &[u8], at: usize) -> Option<(Range<usize>, &[u8])> 
     (sign > colon + 1 && !host.is_empty()).then_some((start + colon + 1..start + sign, host))
 }
 
-/// Hosts that only documentation and tests have.
-pub(crate) fn is_staged_host(host: &[u8]) -> bool {
-    let host = host.to_ascii_lowercase();
-    let ends = |tail: &str| {
-        host == tail.as_bytes() || (host.ends_with(tail.as_bytes()) && host[..host.len() - tail.len()].ends_with(b"."))
-    };
-    ["example.com", "example.org", "example.net", "example", "test", "invalid", "localhost", "domain.com", "domain.tld"]
-        .iter()
-        .any(|tail| ends(tail))
-        || matches!(
-            host.as_slice(),
-            b"host"
-                | b"hostname"
-                | b"server"
-                | b"proxy"
-                | b"127.0.0.1"
-                | b"0.0.0.0"
-                | b"db"
-                | b"some.host"
-                | b"www.foo.com"
-        )
-        || host.starts_with(b"example.")
-        || host.starts_with(b"your")
-        || host.starts_with(b"my")
+/// What a host says about the password before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// Only documentation and tests have it.
+    Staged,
+    /// The name of a role, as documentation has it and networks of containers too: `db`, `server`.
+    Role,
+    /// One machine or service.
+    Named,
 }
+
+/// Judge a host.
+pub(crate) fn host_of(host: &[u8]) -> Host {
+    let host = host.to_ascii_lowercase();
+    let ends =
+        |tail: &&[u8]| host == **tail || (host.ends_with(tail) && host[..host.len() - tail.len()].ends_with(b"."));
+    let first = host.split(|&b| b == b'.').next().unwrap_or_default();
+    if STAGED_TAILS.iter().any(ends)
+        || STAGED_HOSTS.contains(&host.as_slice())
+        || STAGED_LABELS.contains(&first)
+        || STAND_INS.iter().any(|start| first.starts_with(start))
+    {
+        Host::Staged
+    } else if ROLES.contains(&host.as_slice()) {
+        Host::Role
+    } else {
+        Host::Named
+    }
+}
+
+const STAGED_TAILS: [&[u8]; 9] = [
+    b"example.com",
+    b"example.org",
+    b"example.net",
+    b"example",
+    b"test",
+    b"invalid",
+    b"localhost",
+    b"domain.com",
+    b"domain.tld",
+];
+const STAGED_HOSTS: [&[u8]; 7] =
+    [b"host", b"hostname", b"127.0.0.1", b"0.0.0.0", b"some.host", b"www.foo.com", b"mysite.com"];
+/// First parts of a host. `mydb.corp.io` is one machine, `myhost.com` and `mydomain.com` are none.
+const STAGED_LABELS: [&[u8]; 9] =
+    [b"example", b"your", b"myhost", b"myhostname", b"myserver", b"mydomain", b"myproxy", b"my-host", b"my-server"];
+/// How hosts begin that are to be replaced.
+const STAND_INS: [&[u8]; 12] = [
+    b"your-",
+    b"your_",
+    b"yourhost",
+    b"yourserver",
+    b"yourdomain",
+    b"yourcompany",
+    b"yoursite",
+    b"yourapp",
+    b"yourdb",
+    b"yourdatabase",
+    b"yourproject",
+    b"yourcluster",
+];
+const ROLES: [&[u8]; 6] = [b"db", b"server", b"proxy", b"database", b"mydb", b"my-db"];
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +113,33 @@ mod tests {
 
     #[test]
     fn hosts_of_documentation() {
-        assert!(is_staged_host(b"example.com") && is_staged_host(b"db.example.org") && is_staged_host(b"localhost"));
-        assert!(!is_staged_host(b"db.internal") && !is_staged_host(b"notexample.com"));
+        for host in [
+            "example.com",
+            "db.example.org",
+            "localhost",
+            "host",
+            "myhost",
+            "myhost.com",
+            "yourhost",
+            "your-db.internal",
+            "yourcompany.com",
+        ] {
+            assert_eq!(host_of(host.as_bytes()), Host::Staged, "{host}");
+        }
+        for host in ["db", "server"] {
+            assert_eq!(host_of(host.as_bytes()), Host::Role, "{host}");
+        }
+        for host in [
+            "db.internal",
+            "notexample.com",
+            "mysql",
+            "mysql.prod.corp.io",
+            "mydb.prod.corp.io",
+            "mycompany.redis.cache.windows.net",
+            "myriad.io",
+            "youronlinechoices.com",
+        ] {
+            assert_eq!(host_of(host.as_bytes()), Host::Named, "{host}");
+        }
     }
 }

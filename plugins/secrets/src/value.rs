@@ -45,8 +45,8 @@ pub(crate) fn name_of(identifier: &[u8]) -> Option<Name> {
             })
         }
         "key" | "keys" => Some(match before {
-            "api" | "access" | "auth" | "service" | "account" | "rest" | "admin" | "license" | "subscription"
-            | "write" => Name::Token,
+            "api" | "app" | "access" | "auth" | "service" | "account" | "rest" | "admin" | "license"
+            | "subscription" | "write" => Name::Token,
             "secret" | "private" | "signing" | "encryption" | "master" | "crypt" | "client" | "db" | "database"
             | "hmac" | "aes" | "cipher" | "jwt" | "session" | "encrypt" | "sign" => Name::Secret,
             _ => Name::Hint,
@@ -73,7 +73,7 @@ pub(crate) fn name_of(identifier: &[u8]) -> Option<Name> {
 }
 
 /// Words that may follow the telling one without changing what the value is.
-const TRAILING: [&str; 22] = [
+const TRAILING: [&str; 23] = [
     "value",
     "val",
     "str",
@@ -85,6 +85,7 @@ const TRAILING: [&str; 22] = [
     "production",
     "staging",
     "live",
+    "base",
     "base64",
     "b64",
     "hex",
@@ -127,11 +128,7 @@ pub(crate) fn placeholder(value: &[u8]) -> Option<&'static str> {
     if value.len() < 4 {
         return Some("too short");
     }
-    if ["${", "#{", "{{", "{%", "%(", "$(", "<%", "%{", "[[", "@{", "\\("].iter().any(|open| has(open))
-        || matches!(value[0], b'$' | b'<' | b'[' | b'{' | b'&' | b'@' | b'%')
-        || (memchr::memchr(b'{', value).is_some() && memchr::memchr(b'}', value).is_some())
-        || has("%s")
-    {
+    if is_template(value) {
         return Some("filled in at run time");
     }
     if [
@@ -170,6 +167,39 @@ pub(crate) fn placeholder(value: &[u8]) -> Option<&'static str> {
         return Some("a simple sequence");
     }
     None
+}
+
+/// Written to be filled in. In a random string the signs of templates are characters like any other, unless they enclose a name.
+fn is_template(value: &[u8]) -> bool {
+    const STARTS: [&[u8]; 6] = [b"${", b"$(", b"{{", b"<%", b"%(", b"#{"];
+    const PAIRS: [(&[u8], &[u8]); 11] = [
+        (b"${", b"}"),
+        (b"#{", b"}"),
+        (b"{{", b"}}"),
+        (b"{%", b"%}"),
+        (b"%(", b")"),
+        (b"$(", b")"),
+        (b"<%", b"%>"),
+        (b"%{", b"}"),
+        (b"[[", b"]]"),
+        (b"@{", b"}"),
+        (b"\\(", b")"),
+    ];
+    let find = |part: &[u8]| memchr::memmem::find(value, part);
+    let encloses_name = |(open, close): &(&[u8], &[u8])| {
+        let body = find(open).map(|at| &value[at + open.len()..]);
+        body.and_then(|body| memchr::memmem::find(body, close).map(|end| &body[..end])).is_some_and(|body| {
+            body.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b' '))
+        })
+    };
+    if STARTS.iter().any(|start| value.starts_with(start)) || PAIRS.iter().any(encloses_name) {
+        return true;
+    }
+    let hinted = matches!(value[0], b'$' | b'<' | b'[' | b'{' | b'&' | b'@' | b'%')
+        || PAIRS.iter().any(|(open, _)| find(open).is_some())
+        || find(b"{").is_some_and(|at| value[at..].contains(&b'}'))
+        || find(b"%s").is_some();
+    hinted && !looks_random(value)
 }
 
 /// Words by which authors say that a value is made up. Each is long enough not to turn up in random text.
@@ -340,7 +370,8 @@ pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, p
     if classes.other > 0 || classes.space > 0 {
         return Verdict::No("prose");
     }
-    if looks_like_code(value) {
+    let address = memchr::memmem::find(value, b"://").is_some() || value.starts_with(b"data:");
+    if address || (looks_like_code(value) && !looks_random(value)) {
         return Verdict::No("a path, an address or an expression");
     }
     if is_password_hash(value) {
@@ -369,9 +400,10 @@ pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, p
         let tells = name == Name::Token && !place.is_staged();
         return if tells { Verdict::Yes(0.5, "a UUID under the name of a token") } else { Verdict::No("a UUID") };
     }
-    let wordlike = surprise < WORDLIKE
-        || (classes.digit == 0 && surprise < WORDLIKE + 0.5)
-        || (classes.kinds() == 1 && value.len() < 16);
+    let wordlike = !looks_random(value)
+        && (surprise < WORDLIKE
+            || (classes.digit == 0 && surprise < WORDLIKE + 0.5)
+            || (classes.kinds() == 1 && value.len() < 16));
     let random = !wordlike
         && value.len() >= 16
         && classes.kinds() >= 2
@@ -418,6 +450,44 @@ pub(crate) fn judge(name: Name, identifier: &[u8], value: &[u8], quoted: bool, p
 /// Mean surprise, in bits, under which text reads like words or identifiers.
 const WORDLIKE: f32 = 4.35;
 
+/// Shortest string of which that can be said, in bytes.
+const RANDOM_BYTES_MIN: usize = 10;
+
+/// How generators begin what they make.
+const MADE_BY: [&[u8]; 2] = [b"django-insecure-", b"base64:"];
+
+/// A regular expression, by signs that three characters of a random string hardly make: classes, groups, counts.
+fn is_pattern(value: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 12] =
+        [b"a-z", b"A-Z", b"0-9", b"a-f", b"A-F", b"(?:", b"(?=", b"(?!", b"(?i", b"(?P", b"\\d", b"\\w"];
+    let counts = value.split(|&b| b == b'{').skip(1).any(|rest| {
+        let count = rest.iter().take_while(|b| b.is_ascii_digit() || **b == b',').count();
+        count > 0 && rest.get(count) == Some(&b'}')
+    });
+    counts || SIGNS.iter().any(|sign| memchr::memmem::find(value, sign).is_some())
+}
+
+/// Whether `value` looks drawn at random over letters, digits and signs, so that its signs are not those of code. Code has words between
+/// its signs, and patterns have more signs than anything else.
+pub(crate) fn looks_random(value: &[u8]) -> bool {
+    let value = MADE_BY.iter().find_map(|start| value.strip_prefix(*start)).unwrap_or(value);
+    let classes = Classes::of(value);
+    let between_signs = measure::surprise_between_signs(value);
+    let varied = match classes.kinds() {
+        0 | 1 => false,
+        2 => value.len() >= 12 && between_signs >= WORDLIKE + 0.5,
+        _ => between_signs >= WORDLIKE + 0.1,
+    };
+    varied
+        && value.len() >= RANDOM_BYTES_MIN
+        && classes.space + classes.other == 0
+        && classes.symbol * 2 < value.len()
+        && measure::variety(value, 64.0) >= 0.7
+        && !value.windows(8).any(measure::is_sequence)
+        && !is_pattern(value)
+        && crate::words::share_of_words(value) < 0.5
+}
+
 fn judge_hex(name: Name, value: &[u8], place: Place) -> Verdict {
     let varied = value.len() >= 24 && value.len().is_multiple_of(2) && measure::shannon(value) >= 3.0;
     match name {
@@ -429,10 +499,20 @@ fn judge_hex(name: Name, value: &[u8], place: Place) -> Verdict {
     }
 }
 
-/// Hashes as password stores keep them: `$2b$...`, `pbkdf2_sha256$...`, `{SSHA}...`.
+/// Hashes as password stores keep them: `$2b$...`, `pbkdf2_sha256$...`, `{SSHA}...`. Other text may hold signs of a dollar by chance.
 fn is_password_hash(value: &[u8]) -> bool {
-    let dollars = value.iter().filter(|&&b| b == b'$').count();
-    (dollars >= 2 && value.len() >= 30) || value.starts_with(b"{SSHA")
+    const ALGORITHMS: [&[u8]; 8] = [b"pbkdf2", b"sha", b"md5", b"bcrypt", b"scrypt", b"argon2", b"crypt", b"unsalted"];
+    if value.starts_with(b"{SSHA") {
+        return true;
+    }
+    let mut parts = value.split(|&b| b == b'$');
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let named = if first.is_empty() {
+        (1..=12).contains(&second.len()) && second.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+    } else {
+        ALGORITHMS.iter().any(|algorithm| first.starts_with(algorithm))
+    };
+    named && parts.next().is_some() && value.len() >= 30
 }
 
 fn is_uuid(value: &[u8]) -> bool {
@@ -451,8 +531,7 @@ fn is_identifier(value: &[u8], surprise: f32) -> bool {
 /// Addresses, paths, formats, expressions, selectors and messages: what stands beside a telling name in programs.
 fn looks_like_code(value: &[u8]) -> bool {
     let has = |needle: &[u8]| memchr::memmem::find(value, needle).is_some();
-    has(b"://")
-        || has(b"::")
+    has(b"::")
         || has(b"()")
         || has(b"\\n")
         || has(b"=>")

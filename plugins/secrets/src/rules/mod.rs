@@ -4,6 +4,7 @@
 //! scanner decides whether that makes a finding.
 
 mod cloud;
+mod command;
 mod forge;
 mod service;
 
@@ -160,6 +161,7 @@ fn escaped_before(text: &[u8], at: usize) -> bool {
 /// Every provider rule.
 pub(crate) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     let mut rules = cloud::rules();
+    rules.extend(command::rules());
     rules.extend(forge::rules());
     rules.extend(service::rules());
     rules

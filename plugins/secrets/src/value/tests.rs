@@ -12,6 +12,8 @@ fn the_last_words_of_a_name_tell() {
         ("API_KEY_PROD", Some(Name::Token)),
         ("clientSecret", Some(Name::Token)),
         ("SECRET_KEY", Some(Name::Secret)),
+        ("secret_key_base", Some(Name::Secret)),
+        ("APP_KEY", Some(Name::Token)),
         ("AWSSecretKey", Some(Name::Secret)),
         ("dbpassword", Some(Name::Password)),
         ("cache_key", Some(Name::Hint)),
@@ -41,7 +43,46 @@ fn stand_ins_are_known() {
     ] {
         assert!(placeholder(value.as_bytes()).is_some(), "{value}");
     }
-    assert_eq!(placeholder(b"q7ZxKp2mVt9LwRb4"), None);
+    for value in ["q7ZxKp2mVt9LwRb4", "$7ZxKp2mVt9LwRb4", "q7Z%(xK)p2mVt9LwRb4!{a}", "@7Zx{Kp2m}Vt9LwRb4"] {
+        let stands_in = placeholder(value.as_bytes());
+        assert_eq!(stands_in.is_some(), value.contains("%(xK)"), "{value}");
+    }
+}
+
+#[test]
+fn random_strings_with_signs_are_told_from_code() {
+    for value in
+        ["!q7Zx$Kp2mVt9(Lw", "django-insecure-(a8s90+t+-tq+&c18x_=5q%+aat)&an$vq$4f$aayfzm", "NeePTLtc703V#k2x"]
+    {
+        assert!(looks_random(value.as_bytes()), "{value}");
+    }
+    for value in [
+        "self.read_token(request)[0]",
+        "^(?=.*[A-Z])(?=.*\\d)[A-Za-z\\d@$!%*?&]{8,}$",
+        "(?:sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{31})\\b",
+        "KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}",
+        "BECOME-SUCCESS-abcdefghijklmnopqrstuvwxyz",
+        "#user-form2>input[name=password]",
+        "getUserAccessToken",
+        "rgba(0,0,0,.5)",
+        "correct-horse-battery-staple-7",
+    ] {
+        assert!(!looks_random(value.as_bytes()), "{value}");
+    }
+}
+
+#[test]
+fn hashes_of_passwords_are_known_by_their_form() {
+    for hash in [
+        "$2b$12$LUyhxJjuLwXFf6Zbpnx1L5dPze8m0itBaHMDyZ",
+        "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub",
+        "pbkdf2_sha256$10000$LUyhxJjuLwXF$f6Zbpnx1L5dPze8m0itBaHMDyZ",
+        "scrypt:32768:8:1$LUyhxJjuLwXF$f6Zbpnx1L5dPze8m0itBaHMDyZ",
+        "{SSHA}LUyhxJjuLwXFf6Zbpnx1L5dPze8m0it",
+    ] {
+        assert!(is_password_hash(hash.as_bytes()), "{hash}");
+    }
+    assert!(!is_password_hash(b"a8s90+t+-tq+&c18x_=5q%+aat)&an$vq$4f$aayfzmf7tql%q"));
 }
 
 #[test]
