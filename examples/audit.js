@@ -25,7 +25,7 @@ const SHARD_FILES_MIN = 32 // files one agent looks at, at least,
 const SHARD_FILES_MAX = 64 // and at most
 const SHARD_BYTES = 4 * 1024 * 1024 // and after so much of them it begins no other
 const LOCK_FILE =
-  /^(Cargo\.lock|package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|(.*[-_.])?requirements.*\.txt|(poetry|uv|pdm|Pipfile)\.lock|go\.(sum|mod))$/
+  /(^|\/)(Cargo\.lock|package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|([^/]*[-_.])?requirements[^/]*\.txt|requirements\/[^/]+\.txt|(poetry|uv|pdm|Pipfile)\.lock|go\.(sum|mod))$/
 const LOCK_ENDINGS = new Set(['lock', 'json', 'yaml', 'txt', 'sum', 'mod'])
 
 const skipped = [] // { path, reason }: whatever nobody examined ends up here, and in the report
@@ -68,7 +68,7 @@ for (const path of others) skipped.push({ path, reason: 'a pipe, socket or devic
 // At most half of the agents scan; the others are kept for the second look.
 const shards = shard(files, Math.max(SHARD_FILES_MIN, Math.ceil(files.length / (agents / 2))))
 const locked = files.filter(isLockFile)
-const locks = chunks(locked, 8)
+const locks = byDirectory(locked, 8)
 log(`${files.length} files: ${shards.length} shards, ${locked.length} lock files`)
 
 // ------------------------------------------------------------------------------------------------------------- scan
@@ -95,6 +95,7 @@ const scan = (agentType, paths, context) => async () => {
     return []
   }
   skipped.push(...answer.skipped)
+  if (answer.advisories && answer.packages > 0) known.push(answer.advisories)
   examined += agentType === 'secrets' ? answer.scanned : 0
   bytes += answer.bytes ?? 0
   // What it did not begin, since the files before were long, goes to others.
@@ -105,10 +106,20 @@ const scan = (agentType, paths, context) => async () => {
 let started = 0
 let examined = 0
 let bytes = 0
+const known = [] // what each agent that had packages to look up says of the advisories
 const found = await parallel([
   ...shards.map((paths) => scan('secrets', paths, { bytes_max: SHARD_BYTES })),
   ...locks.map((paths) => scan('deps', paths, advisories ? { advisories } : {})),
 ])
+
+// Advisories that could not be read are something nobody examined, too.
+const flaws = advisoriesOf(known)
+if (known.length && flaws.given && (flaws.unreadable || !flaws.records)) {
+  const some = flaws.unreadable < flaws.records
+  skipped.push({ path: advisories, reason: some ? `${flaws.unreadable} of ${flaws.records} advisories could not be read` : flaws.note })
+}
+if (locked.length) log(flaws.note)
+
 const unique = [...new Map(found.filter(Boolean).flat().map((finding) => [finding.fingerprint, finding])).values()]
 
 // ----------------------------------------------------------------------------------------------------------- refute
@@ -141,6 +152,7 @@ return {
   findings: judged.filter(stands),
   refuted: judged.filter((finding) => !stands(finding)),
   skipped: dedupe(skipped),
+  advisories: flaws,
   stats: {
     files_listed: files.length,
     files_examined: examined,
@@ -163,7 +175,16 @@ function dirName(path) {
 
 // Only names that end like one are held against the pattern: a script is interpreted, and there may be many files.
 function isLockFile(path) {
-  return LOCK_ENDINGS.has(path.slice(path.lastIndexOf('.') + 1)) && LOCK_FILE.test(baseName(path))
+  return LOCK_ENDINGS.has(path.slice(path.lastIndexOf('.') + 1)) && LOCK_FILE.test(path)
+}
+
+// Which advisories the findings rest on. All agents read the same ones, but each counts those about its own files.
+function advisoriesOf(known) {
+  const none = { given: Boolean(advisories), records: 0, unreadable: 0, note: 'No packages were found, so no advisories were read.' }
+  const { given, records, unreadable, note } = known.reduce((most, one) => (one.records > most.records ? one : most), known[0] ?? none)
+  if (records === unreadable) return { given, records, unreadable, note }
+  const lost = unreadable ? `; ${unreadable} more could not be read` : ''
+  return { given, records, unreadable, note: `${records - unreadable} advisories read from ${advisories}${lost}.` }
 }
 
 // Neighbours stay together, so that an agent sees one corner of the tree. Where one agent's files end, the name of a directory
@@ -190,6 +211,17 @@ function isBoundary(dir) {
 
 function chunks(all, size) {
   return Array.from({ length: Math.ceil(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size))
+}
+
+// About as many each, and no directory is parted: a go.sum is understood by the go.mod beside it.
+function byDirectory(all, size) {
+  const out = []
+  for (const path of all) {
+    const part = out[out.length - 1]
+    if (part && (part.length < size || (part.length < SHARD_FILES_MAX && dirName(part[part.length - 1]) === dirName(path)))) part.push(path)
+    else out.push([path])
+  }
+  return out
 }
 
 // One line for a path, however many looked at it in vain.

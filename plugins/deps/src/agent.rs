@@ -1,6 +1,7 @@
 //! The agent: a task in, findings or a verdict out. Shapes, and the order of the work.
 
 use crate::finding::Finding;
+use crate::listing;
 use crate::lock::{Format, PATTERNS};
 use crate::osv::Advisory;
 use crate::refute::{self, Claim, Refutation};
@@ -76,9 +77,9 @@ pub struct Skipped {
 pub struct Advisories {
     /// Whether a path was given. Without one, no version was compared with any advisory.
     pub given: bool,
-    /// Records read.
+    /// Records there are.
     pub records: usize,
-    /// Records that could not be read.
+    /// Of these, those that could not be read.
     pub unreadable: usize,
     /// Records about a package of these lock files.
     pub concerned: usize,
@@ -107,7 +108,7 @@ pub fn deps(task: Task<Context>) -> Result<Answer> {
 fn scan(context: Context) -> Result<Report> {
     let mut paths = match context.files {
         Some(files) => files,
-        None => source::find(&PATTERNS, ".", true)?,
+        None => listing::in_project(&PATTERNS)?,
     };
     paths.retain(|path| Format::of(path).is_some());
     paths.sort_unstable();
@@ -124,20 +125,43 @@ fn scan(context: Context) -> Result<Report> {
             }
         })?;
     }
-    let note = match (&context.advisories, records) {
-        (None, _) => "No advisories were given: nothing is said about known flaws. Pass the path of an OSV export as context.advisories.".to_owned(),
-        (Some(_), _) if names.is_empty() => "No packages were found, so no advisories were read.".to_owned(),
-        (Some(path), 0) => format!("{path} holds no records: nothing is said about known flaws."),
-        (Some(path), _) => format!("{records} records read from {path}, {} of them about packages of these files.", concerned.len()),
-    };
     let given = context.advisories.is_some();
+    let mut told = Advisories { given, records, unreadable, concerned: concerned.len(), note: String::new() };
+    told.note = told.sentence(context.advisories.as_deref(), names.is_empty());
     Ok(Report {
         findings: scan::findings(&files, &concerned),
         scanned: files.len(),
         packages: files.iter().map(|file| file.packages.len()).sum(),
         skipped,
-        advisories: Advisories { given, records, unreadable, concerned: concerned.len(), note },
+        advisories: told,
     })
+}
+
+impl Advisories {
+    /// What was read from `path`, in words.
+    fn sentence(&self, path: Option<&str>, nothing_to_look_up: bool) -> String {
+        const SILENT: &str = "nothing is said about known flaws";
+        let (records, unreadable) = (self.records, self.unreadable);
+        match path {
+            None => {
+                format!("No advisories were given: {SILENT}. Pass the path of an OSV export as context.advisories.")
+            }
+            Some(_) if nothing_to_look_up => "No packages were found, so no advisories were read.".to_owned(),
+            Some(path) if records == 0 => format!("{path} holds no records: {SILENT}."),
+            Some(path) if records == unreadable => {
+                format!("None of the {records} records in {path} could be read: {SILENT}.")
+            }
+            Some(path) => {
+                let read = records - unreadable;
+                let lost =
+                    if unreadable == 0 { String::new() } else { format!("; {unreadable} more could not be read") };
+                format!(
+                    "{read} records read from {path}, {} of them about packages of these files{lost}.",
+                    self.concerned
+                )
+            }
+        }
+    }
 }
 
 fn read(paths: Vec<String>) -> Result<(Vec<LockFile>, Vec<Skipped>)> {
@@ -168,7 +192,7 @@ vespiary_sdk::agent_plugin!(deps);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::tests::serve;
+    use crate::served::serve;
     use serde_json::{Value, json};
     use vespiary_sdk::agent::{Agent, RawTask};
 
@@ -202,6 +226,40 @@ mod tests {
         assert!(report["advisories"]["note"].as_str().unwrap().starts_with("No advisories were given"));
         assert_eq!(report["skipped"][0]["path"], "gone/go.sum");
         assert!(report["findings"].as_array().unwrap().iter().all(|f| f["rule"] != "vulnerable-dependency"));
+    }
+
+    #[test]
+    fn advisories_that_cannot_be_read_are_told() {
+        let note = |files: &[(&str, &str)]| {
+            serve(&[&[("Cargo.lock", LOCK)], files].concat());
+            run(json!({"advisories": "osv"})).unwrap()["advisories"].clone()
+        };
+        let none = note(&[("osv/1.json", "{\"id\": 1}"), ("osv/2.json", "<<")]);
+        assert_eq!((&none["records"], &none["unreadable"]), (&json!(2), &json!(2)));
+        assert!(
+            none["note"].as_str().unwrap().starts_with("None of the 2 records in osv could be read: nothing is said")
+        );
+        let some = note(&[("osv/1.json", RECORD), ("osv/2.json", "<<")]);
+        let said = "1 records read from osv, 1 of them about packages of these files; 1 more could not be read.";
+        assert_eq!(some["note"], said);
+        // A record with nothing in its optional fields is a record.
+        let null = RECORD.replacen('{', "{\"aliases\": null, \"severity\": null, ", 1);
+        assert_eq!(note(&[("osv/1.json", &null)])["concerned"], 1);
+    }
+
+    #[test]
+    fn a_lock_file_is_found_by_its_folder_and_read_with_its_mark() {
+        serve(&[
+            ("requirements/base.txt", "\u{FEFF}django==3.2.0\n"),
+            ("sub/requirements/dev.txt", "flask==1.0\n"),
+            (
+                "Pipfile.lock",
+                "\u{FEFF}{\"default\": {\"django\": {\"version\": \"==3.2\", \"hashes\": [\"sha256:0\"]}}}",
+            ),
+            ("notes/base.txt", "not==1.0\n"),
+        ]);
+        let report = run(json!({})).unwrap();
+        assert_eq!((&report["scanned"], &report["packages"], &report["skipped"]), (&json!(3), &json!(3), &json!([])));
     }
 
     #[test]

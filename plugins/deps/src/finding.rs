@@ -2,6 +2,7 @@
 
 use crate::lock::{Package, Source};
 use crate::osv::Grade;
+use crate::shown::{masked, shown};
 use crate::version::Ecosystem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,14 +101,14 @@ pub(crate) fn finding(
 ) -> Finding {
     let evidence = Evidence {
         ecosystem: Some(package.ecosystem),
-        package: package.name.clone(),
-        version: package.version.clone(),
+        package: shown(&package.name),
+        version: package.version.as_deref().map(shown),
         dev: package.dev,
         ..Evidence::default()
     };
     Finding {
         rule: rule.to_owned(),
-        title,
+        title: masked(&title),
         severity,
         path: path.to_owned(),
         line: package.line,
@@ -144,42 +145,9 @@ pub(crate) fn origin(source: &Source) -> String {
     }
 }
 
-/// At most 160 characters on one line, without control characters and without credentials in addresses.
-fn shown(text: &str) -> String {
-    let mut rest = text.trim();
-    let mut safe = String::new();
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        safe.push_str(before);
-        let authority =
-            after.find(|c: char| c == '/' || c.is_whitespace() || c == '"' || c == '\'').unwrap_or(after.len());
-        rest = match after[..authority].rfind('@') {
-            Some(sign) => {
-                safe.push_str("…@");
-                &after[sign + 1..]
-            }
-            None => after,
-        };
-    }
-    safe.push_str(rest);
-    let clean: String = safe.chars().map(|c| if c.is_control() { ' ' } else { c }).take(161).collect();
-    match clean.char_indices().nth(160) {
-        Some((at, _)) => format!("{}…", &clean[..at]),
-        None => clean,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_shown_is_short_and_holds_no_credentials() {
-        assert_eq!(shown(" x = \"https://user:word@host/x\" "), "x = \"https://…@host/x\"");
-        assert_eq!(shown("git+ssh://git@host/x#1"), "git+ssh://…@host/x#1");
-        assert_eq!(shown("https://host/@scope/a"), "https://host/@scope/a");
-        assert_eq!(shown(&"é".repeat(300)).chars().count(), 161);
-    }
 
     #[test]
     fn parts_do_not_run_together() {

@@ -5,10 +5,14 @@
 
 mod agent;
 mod finding;
+mod listing;
 mod lock;
 mod osv;
 mod refute;
 mod scan;
+#[cfg(test)]
+mod served;
+mod shown;
 mod source;
 mod version;
 

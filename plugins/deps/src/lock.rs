@@ -2,17 +2,19 @@
 //!
 //! Each format has a file of its own below. They turn text into [`Package`]s with lines; none of them judges.
 
+mod address;
 mod cargo;
-mod go;
+pub(crate) mod go;
 mod npm;
 mod pnpm;
 mod python;
 mod requirements;
 mod yarn;
 
+use crate::shown::shown;
 use crate::version::Ecosystem;
 
-/// One entry of a lock file.
+/// One entry of a lock file. Its name and version hold no credentials, its source may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Package {
     pub(crate) ecosystem: Ecosystem,
@@ -63,6 +65,18 @@ pub(crate) enum ParseError {
     Version(String),
 }
 
+// What a parser says may quote the file, addresses and all.
+impl ParseError {
+    fn toml(text: &str, error: &toml::de::Error) -> Self {
+        let line = error.span().map_or(1, |span| Lines::of(text).at(span.start));
+        Self::Toml(format!("line {line}: {}", shown(error.message())))
+    }
+
+    fn json(error: &serde_json::Error) -> Self {
+        Self::Json(shown(&error.to_string()))
+    }
+}
+
 /// The formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -80,13 +94,14 @@ pub(crate) enum Format {
 }
 
 /// Patterns that find every lock file in a tree.
-pub(crate) const PATTERNS: [&str; 12] = [
+pub(crate) const PATTERNS: [&str; 13] = [
     "**/Cargo.lock",
     "**/package-lock.json",
     "**/npm-shrinkwrap.json",
     "**/yarn.lock",
     "**/pnpm-lock.yaml",
     "**/*requirements*.txt",
+    "**/requirements/*.txt",
     "**/poetry.lock",
     "**/uv.lock",
     "**/pdm.lock",
@@ -136,6 +151,11 @@ impl Format {
             Self::GoSum => go::parse_sum(text),
         };
         packages.sort_by_key(|package| package.line);
+        for package in &mut packages {
+            // An entry without a name of its own is named by its address.
+            package.name = shown(&package.name);
+            package.version = package.version.as_deref().map(shown);
+        }
         Ok(packages)
     }
 }
@@ -198,5 +218,57 @@ mod tests {
         assert_eq!([0, 1, 2, 6, 7].map(|at| lines.at(at)), [1, 1, 2, 3, 4]);
         assert_eq!(lines.of_part(&text[3..4]), 2);
         assert_eq!((lines.text(2), lines.text(3), lines.text(4), lines.text(9)), ("bc", "", "d", ""));
+    }
+
+    #[test]
+    fn no_name_and_no_version_holds_credentials() {
+        for (path, text) in [
+            (
+                "requirements.txt",
+                "git+https://x-access-token:S3cret@git.invalid/org/repo.git@v1.0\n-e git+https://bot:S3cret@git.invalid/x.git\nhttps://bot:S3cret@files.invalid/a-1.0.whl\nb @ https://bot:S3cret@files.invalid/b.whl\n",
+            ),
+            (
+                "pnpm-lock.yaml",
+                "packages:\n\n  lib@https://bot:S3cret@npm.invalid/lib.tgz:\n    resolution: {tarball: https://bot:S3cret@npm.invalid/lib.tgz}\n\n  '@bot:S3cret@npm.invalid/x.tgz':\n    resolution: {tarball: x}\n\n  '@S3cret@npm.invalid/x.tgz':\n    resolution: {tarball: x}\n",
+            ),
+            (
+                "yarn.lock",
+                "\"https://bot:S3cret@npm.invalid/a.tgz\":\n  version \"1.0.0\"\n  resolved \"https://bot:S3cret@npm.invalid/a.tgz\"\n\n\"b@https://bot:S3cret@npm.invalid/b.tgz\":\n  version: 1.0.0\n  resolution: \"b@https://bot:S3cret@npm.invalid/b.tgz\"\n",
+            ),
+            (
+                "package-lock.json",
+                "{\"lockfileVersion\": 1, \"dependencies\": {\"a\": {\"version\": \"https://bot:S3cret@npm.invalid/a.tgz\"}, \"b\": {\"version\": \"git+https://S3cret@git.invalid/b.git\"}}}",
+            ),
+            (
+                "Cargo.lock",
+                "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"git+https://bot:S3cret@git.invalid/a\"\n",
+            ),
+            (
+                "poetry.lock",
+                "[[package]]\nname = \"a\"\nversion = \"1.0\"\n[package.source]\ntype = \"git\"\nurl = \"https://bot:S3cret@git.invalid/a\"\n",
+            ),
+            ("Pipfile.lock", "{\"default\": {\"a\": {\"git\": \"https://bot:S3cret@git.invalid/a\"}}}"),
+        ] {
+            let packages = Format::of(path).unwrap().parse(text).unwrap();
+            assert!(!packages.is_empty());
+            for package in packages {
+                let said =
+                    format!("{} {:?} {}", package.name, package.version, crate::finding::origin(&package.source));
+                assert!(!said.contains("S3cret"), "{path}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_parser_says_holds_no_credentials() {
+        for (path, text) in [
+            ("Cargo.lock", "package = \"https://bot:S3cret@git.invalid/a\"\n"),
+            ("poetry.lock", "[[package]]\nname = \"a\"\nsource = \"https://bot:S3cret@git.invalid/a\"\n"),
+            ("package-lock.json", "{\"packages\": \"https://bot:S3cret@npm.invalid/a\"}"),
+            ("Pipfile.lock", "{\"default\": {\"a\": \"https://bot:S3cret@git.invalid/a\"}}"),
+        ] {
+            let error = Format::of(path).unwrap().parse(text).unwrap_err().to_string();
+            assert!(!error.contains("S3cret"), "{path}: {error}");
+        }
     }
 }

@@ -3,25 +3,25 @@
 //! No files here: text comes in, judgements go out.
 
 use crate::version::{Ecosystem, Version};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::cmp::Ordering;
 
 /// One record.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Advisory {
     pub(crate) id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) aliases: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) summary: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) details: String,
     /// When it was taken back.
     #[serde(default)]
     pub(crate) withdrawn: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) severity: Vec<Score>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) affected: Vec<Affected>,
     #[serde(default)]
     pub(crate) database_specific: Option<serde_json::Value>,
@@ -30,7 +30,7 @@ pub(crate) struct Advisory {
 /// A score in one of the scoring systems.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Score {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) score: String,
 }
 
@@ -39,11 +39,11 @@ pub(crate) struct Score {
 pub(crate) struct Affected {
     #[serde(default)]
     pub(crate) package: Option<Named>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) ranges: Vec<Range>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) versions: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) severity: Vec<Score>,
     #[serde(default)]
     pub(crate) database_specific: Option<serde_json::Value>,
@@ -61,8 +61,13 @@ pub(crate) struct Named {
 pub(crate) struct Range {
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub(crate) events: Vec<Event>,
+}
+
+/// Exports write `null` where a record has nothing to say.
+fn or_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Where vulnerability begins or ends.
@@ -114,12 +119,15 @@ impl Advisory {
                 Event::Fixed(fixed) => Version::parse(ecosystem, fixed).map(|parsed| (parsed, fixed)),
                 _ => None,
             });
-        let above = fixes.filter(|(fixed, _)| fixed.compare(&version) == Ordering::Greater);
+        let above = fixes.filter(|(fixed, _)| version.against(fixed) == Ordering::Less);
         above.min_by(|(a, _), (b, _)| a.compare(b)).map(|(_, text)| text.clone())
     }
 
-    /// The highest grade that any score of the record gives.
+    /// The highest grade that any score of the record gives. A package made to do harm does it wherever it is installed.
     pub(crate) fn grade(&self) -> Grade {
+        if self.is_malicious() {
+            return Grade::Critical;
+        }
         let scores = self.severity.iter().chain(self.affected.iter().flat_map(|affected| &affected.severity));
         let by_score =
             scores.filter_map(|score| score.score.parse::<cvss::Cvss>().ok()).map(|vector| match vector.severity() {
@@ -145,14 +153,19 @@ impl Advisory {
         by_score.chain(by_word).max().unwrap_or(Grade::Unknown)
     }
 
-    /// Not a flaw but a note: unmaintained crates and the like.
+    /// About a package made to do harm, by a name of the database of such packages.
+    pub(crate) fn is_malicious(&self) -> bool {
+        self.names().any(|name| name.starts_with("MAL-"))
+    }
+
+    /// Not a flaw but a note: unmaintained crates and the like. RustSec files unsound code under the same key, and that is a flaw.
     pub(crate) fn is_informational(&self) -> bool {
         self.affected.iter().any(|affected| {
             affected
                 .database_specific
                 .as_ref()
                 .and_then(|specific| specific.get("informational"))
-                .is_some_and(|value| !value.is_null())
+                .is_some_and(|value| !value.is_null() && value != "unsound")
         })
     }
 
@@ -178,7 +191,7 @@ impl Affected {
         }
         let Some(parsed) = Version::parse(ecosystem, version) else { return false };
         self.versions.iter().any(|listed| {
-            Version::parse(ecosystem, listed).is_some_and(|listed| listed.compare(&parsed) == Ordering::Equal)
+            Version::parse(ecosystem, listed).is_some_and(|listed| parsed.against(&listed) == Ordering::Equal)
         })
     }
 }
@@ -202,7 +215,7 @@ impl Range {
                 Event::Limit(_) | Event::Other(_) => {}
             }
         }
-        if !limits.is_empty() && !limits.iter().any(|limit| version.compare(limit) == Ordering::Less) {
+        if !limits.is_empty() && !limits.iter().any(|limit| version.against(limit) == Ordering::Less) {
             return false;
         }
         // A range that is left and entered at one version is entered: the end comes first.
@@ -214,7 +227,7 @@ impl Range {
         });
         let mut affected = false;
         for (at, kind) in &steps {
-            let order = at.as_ref().map_or(Ordering::Greater, |at| version.compare(at));
+            let order = at.as_ref().map_or(Ordering::Greater, |at| version.against(at));
             match (*kind, order) {
                 (INTRODUCED, Ordering::Greater | Ordering::Equal) => affected = true,
                 (FIXED, Ordering::Greater | Ordering::Equal) | (LAST_AFFECTED, Ordering::Greater) => affected = false,
@@ -363,6 +376,54 @@ mod tests {
         );
         assert_eq!(grade(json!({"id": "X", "database_specific": {"severity": "MODERATE"}})), Grade::Medium);
         assert_eq!(grade(json!({"id": "X"})), Grade::Unknown);
+        assert_eq!(grade(json!({"id": "MAL-2024-1"})), Grade::Critical);
+        assert_eq!(
+            grade(json!({"id": "GHSA-x", "aliases": ["MAL-2024-1"], "database_specific": {"severity": "LOW"}})),
+            Grade::Critical
+        );
+    }
+
+    #[test]
+    fn null_is_nothing() {
+        let advisory: Advisory = serde_json::from_value(json!({"id": "X", "aliases": null, "summary": null, "details": null,
+            "withdrawn": null, "severity": null, "database_specific": null, "affected": [
+            {"package": null, "ranges": null, "versions": null, "severity": null, "database_specific": null},
+            {"package": {"ecosystem": "npm", "name": "a"}, "versions": ["1.0.0"], "severity": [{"type": "CVSS_V3", "score": null}],
+             "ranges": [{"type": "SEMVER", "events": null}]}
+        ]}))
+        .unwrap();
+        assert!(advisory.affects(Ecosystem::Npm, "a", "1.0.0") && !advisory.affects(Ecosystem::Npm, "a", "1.0.1"));
+        assert_eq!(advisory.grade(), Grade::Unknown);
+        assert!(serde_json::from_value::<Advisory>(json!({"id": "X", "affected": null})).is_ok());
+    }
+
+    #[test]
+    fn unsound_code_is_a_flaw_and_no_note() {
+        let of_kind = |kind: serde_json::Value| {
+            let affected = json!([{"database_specific": {"informational": kind}}]);
+            serde_json::from_value::<Advisory>(json!({"id": "RUSTSEC-1", "affected": affected})).unwrap()
+        };
+        assert!(of_kind(json!("unmaintained")).is_informational());
+        assert!(!of_kind(json!("unsound")).is_informational() && !of_kind(json!(null)).is_informational());
+    }
+
+    #[test]
+    fn builds_of_a_release_share_its_flaws() {
+        let upto = record("PyPI", "torch", json!([{"introduced": "0"}, {"last_affected": "1.13.1"}]));
+        let below = record("PyPI", "torch", json!([{"introduced": "0"}, {"fixed": "1.13.1"}]));
+        for (version, up_to_it, below_it) in [
+            ("1.13.0+cpu", true, true),
+            ("1.13.1+cpu", true, false),
+            ("1.13.1", true, false),
+            ("1.13.1.post1+cpu", false, false),
+        ] {
+            assert_eq!(upto.affects(Ecosystem::PyPi, "torch", version), up_to_it, "{version}");
+            assert_eq!(below.affects(Ecosystem::PyPi, "torch", version), below_it, "{version}");
+        }
+        // An advisory may name builds itself.
+        let builds = record("PyPI", "torch", json!([{"introduced": "0"}, {"fixed": "1.0+cpu.2"}]));
+        assert!(builds.affects(Ecosystem::PyPi, "torch", "1.0+cpu.1"));
+        assert!(!builds.affects(Ecosystem::PyPi, "torch", "1.0+cpu.2"));
     }
 
     #[test]

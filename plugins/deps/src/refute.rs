@@ -3,7 +3,7 @@
 //! Ranges are evaluated here in another way than in the scan: as intervals made of the events in the order written, so that an
 //! error in one of the two shows as a disagreement.
 
-use crate::lock::{Format, Package, Source};
+use crate::lock::{Format, Integrity, Lines, Package, Source};
 use crate::osv::{Advisory, Affected, Event, Range};
 use crate::source;
 use crate::version::{Ecosystem, Version};
@@ -32,6 +32,9 @@ pub struct ClaimedEvidence {
     /// The package.
     #[serde(default)]
     pub package: Option<String>,
+    /// The version that the file locks. Without it, the first entry of that name on the line is looked at.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The advisory.
     #[serde(default)]
     pub advisory: Option<String>,
@@ -74,18 +77,27 @@ pub(crate) fn refute(claim: &Claim, advisories: Option<&str>) -> Result<Refutati
         Ok(packages) => packages,
         Err(error) => return Ok(says(Verdict::Refuted, format!("{} is {error}", claim.path))),
     };
-    let named = claim.evidence.as_ref().and_then(|evidence| evidence.package.as_deref());
-    let entry =
-        packages.iter().find(|package| package.line == claim.line && named.is_none_or(|name| name == package.name));
+    let claimed = claim.evidence.clone().unwrap_or_default();
+    // A file on one line has many entries there, and some of one name. Credentials are masked in an entry as they are in a finding.
+    let entry = packages.iter().find(|package| {
+        package.line == claim.line
+            && claimed.package.as_ref().is_none_or(|name| *name == package.name)
+            && claimed.version.as_ref().is_none_or(|version| Some(version) == package.version.as_ref())
+    });
     let Some(entry) = entry else {
+        let what = [claimed.package.as_deref().unwrap_or("a package"), claimed.version.as_deref().unwrap_or_default()];
         return Ok(says(
             Verdict::Refuted,
-            format!("line {} has no entry for {} any more", claim.line, named.unwrap_or("a package")),
+            format!("line {} has no entry for {} any more", claim.line, what.join(" ").trim_end()),
         ));
     };
     match claim.rule.as_str() {
         "vulnerable-dependency" | "unmaintained-dependency" => vulnerable(claim, entry, advisories),
-        rule => Ok(habit(rule, entry, &packages, crate::lock::Lines::of(&text).text(claim.line))),
+        // Only requirements have a line that is the entry; a line of another format may be one part of it, or the whole file.
+        rule => {
+            let line = (format == Format::Requirements).then(|| Lines::of(&text).text(claim.line));
+            Ok(habit(rule, entry, &packages, line))
+        }
     }
 }
 
@@ -184,9 +196,9 @@ fn judge(entry: &Package, record: &Advisory, withdrawn_twin: Option<&str>) -> Re
 /// the next event closes it.
 fn containing(range: &Range, ecosystem: Ecosystem, version: &Version) -> Option<String> {
     let at_least = |from: &str| {
-        from == "0" || Version::parse(ecosystem, from).is_some_and(|from| version.compare(&from) != Ordering::Less)
+        from == "0" || Version::parse(ecosystem, from).is_some_and(|from| version.against(&from) != Ordering::Less)
     };
-    let below = |to: &str| Version::parse(ecosystem, to).is_some_and(|to| version.compare(&to) == Ordering::Less);
+    let below = |to: &str| Version::parse(ecosystem, to).is_some_and(|to| version.against(&to) == Ordering::Less);
     let opened = range.events.iter().filter_map(|event| match event {
         Event::Introduced(from) => Some(from.as_str()),
         _ => None,
@@ -209,7 +221,7 @@ fn containing(range: &Range, ecosystem: Ecosystem, version: &Version) -> Option<
         match nearest {
             None => return Some(format!("[{from}, ∞)")),
             Some((_, end, false)) if below(end) => return Some(format!("[{from}, {end})")),
-            Some((last, text, true)) if version.compare(&last) != Ordering::Greater => {
+            Some((last, text, true)) if version.against(&last) != Ordering::Greater => {
                 return Some(format!("[{from}, {text}]"));
             }
             Some(_) => {}
@@ -218,14 +230,16 @@ fn containing(range: &Range, ecosystem: Ecosystem, version: &Version) -> Option<
     None
 }
 
-/// Findings about how the file is kept: whether they still hold.
-fn habit(rule: &str, entry: &Package, packages: &[Package], line: &str) -> Refutation {
-    use crate::lock::Integrity;
+/// Findings about how the file is kept: whether they still hold. `line` is the entry's text, where it is a line.
+fn habit(rule: &str, entry: &Package, packages: &[Package], line: Option<&str>) -> Refutation {
     let holds = match rule {
-        // A pin, by the text alone; `==1.*` is none.
-        "unpinned-requirement" => !line.contains("==") || line.contains('*') || line.contains("!=="),
+        // A pin, by the text alone. `==1.*` is none, and what follows `;` is about the machine.
+        "unpinned-requirement" => line.is_some_and(|line| {
+            let requirement = line.split([';', '#']).next().unwrap_or_default();
+            !requirement.split(',').any(|clause| clause.contains("==") && !clause.contains('*'))
+        }),
         "missing-integrity" => {
-            entry.integrity == Integrity::Missing && !line.contains("sha512-") && !line.contains("--hash")
+            entry.integrity == Integrity::Missing && line.is_none_or(|line| !line.contains("--hash"))
         }
         "git-source" => matches!(entry.source, Source::Git(_)),
         "url-source" => matches!(entry.source, Source::Url(_)),
@@ -241,7 +255,7 @@ fn habit(rule: &str, entry: &Package, packages: &[Package], line: &str) -> Refut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::tests::serve;
+    use crate::served::serve;
     use serde_json::json;
 
     const LOCK: &str = include_str!("../tests/fixtures/Cargo.v4.lock");
@@ -337,6 +351,44 @@ mod tests {
                 "{version}"
             );
         }
+    }
+
+    #[test]
+    fn entries_on_one_line_are_told_apart_by_version() {
+        let lock = json!({"lockfileVersion": 3, "packages": {
+            "node_modules/minimist": {"version": "1.2.8", "integrity": "sha512-x"},
+            "node_modules/a/node_modules/minimist": {"version": "0.2.0"},
+        }});
+        let record = json!({"id": "G", "affected": [{"package": {"ecosystem": "npm", "name": "minimist"},
+            "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "1.2.6"}]}]}]});
+        serve(&[("package-lock.json", &lock.to_string()), ("osv.json", &record.to_string())]);
+        let look = |rule: &str, version: Option<&str>| {
+            let evidence = json!({"package": "minimist", "version": version, "advisory": "G"});
+            let claim = json!({"rule": rule, "path": "package-lock.json", "line": 1, "evidence": evidence});
+            refute(&serde_json::from_value(claim).unwrap(), Some("osv.json")).unwrap()
+        };
+        assert_eq!(look("vulnerable-dependency", Some("0.2.0")).verdict, Verdict::Confirmed);
+        assert_eq!(look("vulnerable-dependency", Some("1.2.8")).verdict, Verdict::Refuted);
+        let gone = look("vulnerable-dependency", Some("0.1.0"));
+        assert!(gone.verdict == Verdict::Refuted && gone.reason.contains("minimist 0.1.0"), "{}", gone.reason);
+        // A claim that names no version is looked at as before.
+        assert_ne!(look("vulnerable-dependency", None).verdict, Verdict::Uncertain);
+        // The hash on the line is another entry's.
+        assert_eq!(look("missing-integrity", Some("0.2.0")).verdict, Verdict::Confirmed);
+        assert_eq!(look("missing-integrity", Some("1.2.8")).verdict, Verdict::Refuted);
+    }
+
+    #[test]
+    fn a_pin_is_not_read_out_of_a_condition() {
+        serve(&[("requirements.txt", "a>=1 ; python_version == '3.8'\nb # not b==1\nc==1.0,<2\nd==1.*,!=1.5\n")]);
+        let look = |line: u32| {
+            let claim = json!({"rule": "unpinned-requirement", "path": "requirements.txt", "line": line});
+            refute(&serde_json::from_value(claim).unwrap(), None).unwrap().verdict
+        };
+        assert_eq!(
+            [1, 2, 3, 4].map(look),
+            [Verdict::Confirmed, Verdict::Confirmed, Verdict::Refuted, Verdict::Confirmed]
+        );
     }
 
     #[test]

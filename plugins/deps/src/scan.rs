@@ -1,9 +1,11 @@
 //! The scan: lock files and advisories in, findings out.
 
 use crate::finding::{self, Finding, Severity, finding};
-use crate::lock::{Format, Integrity, Lines, Package, Source};
+use crate::lock::{Format, Integrity, Lines, Package, Source, go};
 use crate::osv::Advisory;
-use crate::version::Ecosystem;
+use crate::shown::shown;
+use crate::version::{Ecosystem, Version};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A lock file that was read.
@@ -17,6 +19,10 @@ pub(crate) struct LockFile {
 impl LockFile {
     fn line(&self, line: u32) -> &str {
         Lines::of(&self.text).text(line)
+    }
+
+    fn folder(&self) -> &str {
+        self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 }
 
@@ -49,14 +55,9 @@ pub(crate) fn findings(files: &[LockFile], advisories: &[Advisory]) -> Vec<Findi
             by_name.entry(name).or_default().push(advisory);
         }
     }
-    // A folder with a go.mod needs no second look at its go.sum, which also names versions that are not built.
-    let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-    let with_mod: HashSet<String> =
-        files.iter().filter(|file| file.format == Format::GoMod).map(|file| folder(&file.path)).collect();
     let mut all = Vec::new();
     for file in files {
-        let shadowed = file.format == Format::GoSum && with_mod.contains(&folder(&file.path));
-        let mut found = if shadowed { Vec::new() } else { vulnerable(file, &by_name) };
+        let mut found = vulnerable(file, &built(file, files), &by_name);
         found.extend(sources(file));
         found.extend(unpinned(file));
         found.extend(without_hash(file));
@@ -69,10 +70,37 @@ pub(crate) fn findings(files: &[LockFile], advisories: &[Advisory]) -> Vec<Findi
     all
 }
 
-fn vulnerable(file: &LockFile, by_name: &HashMap<(Ecosystem, String), Vec<&Advisory>>) -> Vec<Finding> {
+/// The entries of a file whose versions may be built. A `go.sum` also names versions that were only looked at: beside a `go.mod` that names
+/// all modules it adds nothing, and beside an older one the greatest version of each module that is not named there.
+fn built<'a>(file: &'a LockFile, files: &'a [LockFile]) -> Vec<&'a Package> {
+    let is_beside = |other: &&LockFile| other.format == Format::GoMod && other.folder() == file.folder();
+    let go_mod = if file.format == Format::GoSum { files.iter().find(is_beside) } else { None };
+    let Some(go_mod) = go_mod else { return file.packages.iter().collect() };
+    if go::names_all(&go_mod.text) {
+        return Vec::new();
+    }
+    let named: HashSet<&str> = go_mod.packages.iter().map(|package| package.name.as_str()).collect();
+    let mut greatest: BTreeMap<&str, (Version, &Package)> = BTreeMap::new();
+    for package in file.packages.iter().filter(|package| !named.contains(package.name.as_str())) {
+        let version = package.version.as_deref().and_then(|version| Version::parse(package.ecosystem, version));
+        let Some(version) = version else { continue };
+        let is_less = |(known, _): &(Version, &Package)| known.compare(&version) == Ordering::Less;
+        if greatest.get(package.name.as_str()).is_none_or(is_less) {
+            greatest.insert(&package.name, (version, package));
+        }
+    }
+    greatest.into_values().map(|(_, package)| package).collect()
+}
+
+fn vulnerable(
+    file: &LockFile,
+    packages: &[&Package],
+    by_name: &HashMap<(Ecosystem, String), Vec<&Advisory>>,
+) -> Vec<Finding> {
     let mut found = Vec::new();
-    for package in &file.packages {
-        let (Some(version), Source::Registry | Source::Git(_)) = (&package.version, &package.source) else { continue };
+    for &package in packages {
+        // What lies in a folder is the project's own, whatever its version.
+        let Some(version) = package.version.as_ref().filter(|_| package.source != Source::Path) else { continue };
         let Some(candidates) = by_name.get(&(package.ecosystem, package.ecosystem.normalized(&package.name))) else {
             continue;
         };
@@ -144,13 +172,19 @@ fn vulnerability(file: &LockFile, package: &Package, version: &str, group: &[&Ad
         package,
     );
     let fixed_in = group.iter().find_map(|advisory| advisory.fixed_in(package.ecosystem, &package.name, version));
+    let what = if is_standard_library(package) { "the Go toolchain" } else { &package.name };
     finding.help = match &fixed_in {
-        Some(fixed) => format!("Update {} to {fixed} or later. Read {} for who is affected.", package.name, main.id),
+        _ if group.iter().any(|advisory| advisory.is_malicious()) => format!(
+            "Remove {what}: it was made to do harm. Read {} for what it does, and take secrets on machines that installed it as known to others.",
+            main.id
+        ),
+        Some(fixed) => format!("Update {what} to {fixed} or later. Read {} for who is affected.", main.id),
         None => format!("No fixed version is known. Read {} for who is affected and what else can be done.", main.id),
     };
     finding.fingerprint =
         finding::fingerprint(&[rule, &file.path, package.ecosystem.as_str(), &package.name, version, &main.id]);
-    finding.confidence = if matches!(package.source, Source::Git(_)) { 0.6 } else { 0.95 };
+    // A version is sure where a registry keeps it. Others are what their authors say, and a newer toolchain may build than is asked for.
+    finding.confidence = if package.source == Source::Registry && !is_standard_library(package) { 0.95 } else { 0.6 };
     let mut aliases: Vec<String> =
         group.iter().flat_map(|advisory| advisory.names()).filter(|name| *name != main.id).map(str::to_owned).collect();
     aliases.sort();
@@ -159,6 +193,10 @@ fn vulnerability(file: &LockFile, package: &Package, version: &str, group: &[&Ad
     finding.evidence.aliases = aliases;
     finding.evidence.fixed_in = fixed_in;
     finding
+}
+
+fn is_standard_library(package: &Package) -> bool {
+    package.ecosystem == Ecosystem::Go && package.name == go::STANDARD_LIBRARY
 }
 
 fn sources(file: &LockFile) -> Vec<Finding> {
@@ -252,8 +290,8 @@ fn duplicates(file: &LockFile) -> Vec<Finding> {
 
 fn entry_name(package: &Package) -> String {
     match &package.version {
-        Some(version) => format!("{} {version}", package.name),
-        None => package.name.clone(),
+        Some(version) => format!("{} {}", shown(&package.name), shown(version)),
+        None => shown(&package.name),
     }
 }
 
@@ -353,5 +391,79 @@ mod tests {
         let both = findings(&[file("go.mod", text), file("go.sum", sum)], std::slice::from_ref(&known));
         assert_eq!(rules(&both), [("vulnerable-dependency", 2, "a.invalid/a")]);
         assert_eq!(findings(&[file("go.sum", sum)], &[known]).len(), 2);
+    }
+
+    #[test]
+    fn beside_an_old_go_mod_the_go_sum_tells_what_else_is_built() {
+        let sum = "a.invalid/direct v0.9.0 h1:x=\na.invalid/direct v1.0.0 h1:x=\nb.invalid/b v0.1.0 h1:x=\nb.invalid/b v0.10.0 h1:x=\nc.invalid/c v0.1.0/go.mod h1:x=\n";
+        let known =
+            ["a.invalid/direct", "b.invalid/b", "c.invalid/c"].map(|name| advisory("GO-1", &[], "Go", name, "1.0.0"));
+        let look = |language: &str| {
+            let text = format!("module app\n\n{language}\n\nrequire a.invalid/direct v1.0.0\n");
+            let found = findings(&[file("go.mod", &text), file("go.sum", sum)], &known);
+            found.iter().map(|f| (f.path.clone(), f.line, f.evidence.package.clone())).collect::<Vec<_>>()
+        };
+        let indirect = ("go.sum".to_owned(), 4, "b.invalid/b".to_owned());
+        assert_eq!((look("go 1.16"), look("")), (vec![indirect.clone()], vec![indirect]));
+        assert!(look("go 1.17").is_empty());
+    }
+
+    #[test]
+    fn what_comes_from_an_address_has_flaws_too() {
+        let lock = json!({"lockfileVersion": 3, "packages": {
+            "node_modules/@acme/lib": {"version": "1.0.0", "resolved": "https://npm.pkg.github.com/download/@acme/lib/1.0.0/00", "integrity": "sha512-x"},
+            "node_modules/a": {"version": "1.0.0", "resolved": "https://files.invalid/a-1.0.0.tgz", "integrity": "sha512-x"},
+            "node_modules/b": {"version": "1.0.0", "resolved": "file:../b"},
+        }});
+        let lock = serde_json::to_string_pretty(&lock).unwrap();
+        let known = ["@acme/lib", "a", "b"].map(|name| advisory("GHSA-1", &[], "npm", name, "1.0.1"));
+        let found = findings(&[file("package-lock.json", &lock)], &known);
+        let flaws: Vec<_> = found
+            .iter()
+            .filter(|finding| finding.rule == "vulnerable-dependency")
+            .map(|finding| (finding.evidence.package.as_str(), finding.confidence))
+            .collect();
+        assert_eq!(flaws, [("@acme/lib", 0.95), ("a", 0.6)]);
+        assert!(!found.iter().any(|f| f.rule == "url-source" && f.evidence.package == "@acme/lib"), "it is a registry");
+
+        let uv = "[[package]]\nname = \"c\"\nversion = \"1.0\"\nsource = { url = \"https://files.invalid/c-1.0.whl\" }\nwheels = [{ url = \"https://files.invalid/c-1.0.whl\", hash = \"sha256:00\" }]\n";
+        let found = findings(&[file("uv.lock", uv)], &[advisory("PYSEC-1", &[], "PyPI", "c", "1.1")]);
+        assert_eq!(rules(&found), [("url-source", 2, "c"), ("vulnerable-dependency", 2, "c")]);
+    }
+
+    #[test]
+    fn the_standard_library_is_as_old_as_the_toolchain() {
+        let known = advisory("GO-2", &[], "Go", "stdlib", "1.20.3");
+        let found = findings(&[file("go.mod", "module app\n\ngo 1.20.1\n")], &[known]);
+        assert_eq!(rules(&found), [("vulnerable-dependency", 3, "stdlib")]);
+        assert!(found[0].confidence < 0.9 && found[0].help.contains("Go toolchain to 1.20.3"), "{}", found[0].help);
+    }
+
+    #[test]
+    fn a_package_made_to_do_harm_is_critical_and_to_be_removed() {
+        let mut advisories = [
+            advisory("MAL-2024-1", &["GHSA-x"], "crates.io", "smallvec", "9.0.0"),
+            advisory("GHSA-x", &["CVE-1"], "crates.io", "smallvec", "9.0.0"),
+            advisory("RUSTSEC-9", &[], "crates.io", "unhashed", "9.0.0"),
+        ];
+        advisories[2].affected[0].database_specific = Some(json!({"informational": "unsound"}));
+        let files = [file("Cargo.lock", include_str!("../tests/fixtures/Cargo.v4.lock"))];
+        let found = findings(&files, &advisories);
+        let flaws: Vec<_> = found.iter().filter(|f| f.rule == "vulnerable-dependency").collect();
+        assert_eq!([flaws[0].severity, flaws[1].severity], [Severity::Critical, Severity::Medium]);
+        assert!(flaws[0].help.starts_with("Remove smallvec"), "{}", flaws[0].help);
+        assert!(flaws[1].evidence.advisory.as_deref() == Some("RUSTSEC-9"), "unsound code is a flaw");
+    }
+
+    #[test]
+    fn no_finding_holds_credentials() {
+        let requirements = "git+https://x-access-token:S3cret@git.invalid/org/repo.git@v1.0\nhttps://bot:S3cret@files.invalid/a.whl\nhttps://bot:S3cret@files.invalid/b.whl\n";
+        let pnpm = "packages:\n\n  lib@https://bot:S3cret@npm.invalid/lib.tgz:\n    resolution: {tarball: https://bot:S3cret@npm.invalid/lib.tgz}\n    version: 3.0.1\n\n  '@bot:S3cret@npm.invalid/x.tgz':\n    resolution: {tarball: https://bot:S3cret@npm.invalid/x.tgz}\n    version: 1.0.0\n";
+        let known = advisory("GHSA-1", &[], "npm", "lib", "4.0.0");
+        let found = findings(&[file("requirements.txt", requirements), file("pnpm-lock.yaml", pnpm)], &[known]);
+        assert!(found.iter().any(|f| f.rule == "git-source") && found.iter().any(|f| !f.evidence.others.is_empty()));
+        assert!(found.iter().any(|f| f.rule == "vulnerable-dependency" && f.evidence.package == "lib"));
+        let said = serde_json::to_string(&found).unwrap();
+        assert!(!said.contains("S3cret"), "{said}");
     }
 }

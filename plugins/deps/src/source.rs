@@ -1,7 +1,8 @@
-//! Files through the tools `files.read`, `files.glob` and `files.stat`: lock files whole, advisories as a stream of records.
+//! Files through the tools `files.read` and `files.stat`: lock files whole, advisories as a stream of records.
 //!
 //! No judgement here about what was read.
 
+use crate::listing::{self, Listed};
 use crate::osv::{Advisory, Objects};
 use serde::{Deserialize, Serialize};
 use vespiary_sdk::dispatch::{self, Request};
@@ -11,8 +12,12 @@ use vespiary_sdk::{Error, Result};
 const PIECE_BYTES: u64 = 512 * 1024;
 /// Longest lock file taken in, in bytes.
 const LOCK_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Records read at once from a folder of advisories.
+/// Records read at once from a folder of advisories, and their bytes. One call carries 16 MiB of answers, and as JSON a byte may
+/// become six.
 const RECORDS_AT_ONCE: usize = 64;
+const RECORD_BYTES_AT_ONCE: u64 = 2 * 1024 * 1024;
+/// Most records in a folder. Each is a call, and an agent has 200,000 of them.
+const RECORDS_MAX: usize = 190_000;
 
 #[derive(Serialize)]
 struct ReadPiece<'a> {
@@ -38,53 +43,15 @@ struct Stat<'a> {
     path: &'a str,
 }
 
+/// What a path leads to.
 #[derive(Deserialize)]
-struct Kind {
-    kind: String,
-}
-
-#[derive(Serialize)]
-struct Glob<'a> {
-    patterns: &'a [&'a str],
-    path: &'a str,
-    ignore: bool,
-    limit: usize,
-}
-
-#[derive(Deserialize)]
-struct Listing {
-    entries: Vec<Listed>,
-    #[serde(default)]
-    truncated: bool,
-}
-
-#[derive(Deserialize)]
-struct Listed {
+struct Place {
+    /// In plain form.
     path: String,
     kind: String,
 }
 
-/// Most files that one search may give.
-const LISTED_MAX: usize = 250_000;
-
-/// Files under `path` that match one of `patterns`, in order of path.
-///
-/// # Errors
-/// What `files.glob` answered; `Failed` where there are more than can be listed.
-pub(crate) fn find(patterns: &[&str], path: &str, ignore: bool) -> Result<Vec<String>> {
-    let listing: Listing = dispatch::call("files.glob", &Glob { patterns, path, ignore, limit: LISTED_MAX })?;
-    if listing.truncated {
-        return Err(Error::failed(format!(
-            "more than {LISTED_MAX} files under {path}: name a smaller folder, or one file that holds them all"
-        )));
-    }
-    let mut paths: Vec<String> =
-        listing.entries.into_iter().filter(|entry| entry.kind == "file").map(|entry| entry.path).collect();
-    paths.sort_unstable();
-    Ok(paths)
-}
-
-/// The whole text of a file.
+/// The whole text of a file, without the byte order mark that some editors put before it.
 ///
 /// # Errors
 /// What `files.read` answered; `Failed` for a binary or overlong file.
@@ -94,10 +61,14 @@ pub(crate) fn whole(path: &str) -> Result<String> {
         if size > LOCK_BYTES_MAX {
             return Err(Error::failed(format!("{size} bytes long; at most {LOCK_BYTES_MAX} are read")));
         }
-        text.push_str(piece);
+        text.push_str(if text.is_empty() { without_mark(piece) } else { piece });
         Ok(())
     })?;
     Ok(text)
+}
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{FEFF}').unwrap_or(text)
 }
 
 /// Hands the pieces of a file to `take`, with the size of the whole.
@@ -120,19 +91,18 @@ fn pieces(path: &str, mut take: impl FnMut(u64, &str) -> Result<()>) -> Result<(
 /// line. Gives how many records there were, and how many could not be read.
 ///
 /// # Errors
-/// What the file tools answered about `path` itself.
+/// What the file tools answered about `path` itself; `Failed` for a folder of more than [`RECORDS_MAX`] files.
 pub(crate) fn advisories(path: &str, mut take: impl FnMut(Advisory)) -> Result<(usize, usize)> {
     let (mut records, mut unreadable) = (0, 0);
     let mut parse = |text: &str| {
         records += 1;
-        match serde_json::from_str::<Advisory>(text) {
+        match serde_json::from_str::<Advisory>(without_mark(text)) {
             Ok(advisory) => take(advisory),
             Err(_) => unreadable += 1,
         }
     };
-    let kind: Kind =
-        dispatch::call("files.stat", &Stat { path }).map_err(|error| error.within("context.advisories"))?;
-    if kind.kind != "dir" {
+    let place = place(path)?;
+    if place.kind != "dir" {
         let mut objects = Objects::default();
         pieces(path, |_, piece| {
             objects.push(piece).iter().for_each(|object| parse(object));
@@ -141,15 +111,22 @@ pub(crate) fn advisories(path: &str, mut take: impl FnMut(Advisory)) -> Result<(
         .map_err(|error| error.within("context.advisories"))?;
         return Ok((records, unreadable));
     }
-    let files = find(&["**/*.json"], path, false)?;
-    for batch in files.chunks(RECORDS_AT_ONCE) {
+    let files = listing::below(&place.path, ".json").map_err(|error| error.within("context.advisories"))?;
+    if files.len() > RECORDS_MAX {
+        return Err(Error::failed(format!(
+            "{} files under {path}, each of which is a call, and at most {RECORDS_MAX} are read: name a smaller folder, or one file that holds them all",
+            files.len()
+        ))
+        .within("context.advisories"));
+    }
+    for batch in batches(&files) {
         let requests = batch
             .iter()
-            .map(|path| Request::new("files.read", &ReadPiece { path, offset: 0, length: PIECE_BYTES }))
+            .map(|file| Request::new("files.read", &ReadPiece { path: &file.path, offset: 0, length: PIECE_BYTES }))
             .collect::<Result<Vec<_>>>()?;
-        for (path, answer) in batch.iter().zip(dispatch::call_all(&requests)) {
+        for (file, answer) in batch.iter().zip(dispatch::call_all(&requests)) {
             match answer.and_then(|success| success.value::<Piece>()) {
-                Ok(piece) if piece.bytes < piece.size => match whole(path) {
+                Ok(piece) if piece.bytes < piece.size => match whole(&file.path) {
                     Ok(text) => parse(&text),
                     Err(_) => parse(""),
                 },
@@ -162,6 +139,22 @@ pub(crate) fn advisories(path: &str, mut take: impl FnMut(Advisory)) -> Result<(
     Ok((records, unreadable))
 }
 
+/// The files in groups whose first pieces fit into the answers to one call.
+fn batches(files: &[Listed]) -> Vec<&[Listed]> {
+    let mut batches = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (at, file) in files.iter().enumerate() {
+        let piece = file.size.min(PIECE_BYTES);
+        if at - from >= RECORDS_AT_ONCE || (at > from && bytes + piece > RECORD_BYTES_AT_ONCE) {
+            batches.push(&files[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += piece;
+    }
+    batches.extend((from < files.len()).then(|| &files[from..]));
+    batches
+}
+
 /// The record `id` of a folder whose files are named by their records, as exports are. `None` where `path` is no folder, or has no such file:
 /// then only reading everything can tell.
 ///
@@ -172,14 +165,15 @@ pub(crate) fn advisory_by_name(path: &str, id: &str) -> Result<Option<Advisory>>
     if !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Ok(None);
     }
-    let kind: Kind =
-        dispatch::call("files.stat", &Stat { path }).map_err(|error| error.within("context.advisories"))?;
-    if kind.kind != "dir" {
+    let place = place(path)?;
+    if place.kind != "dir" {
         return Ok(None);
     }
-    for file in find(&[&format!("**/{id}.json")], path, false)? {
+    let name = format!("{id}.json");
+    let files = listing::below(&place.path, &name)?;
+    for file in files.iter().filter(|file| file.path.rsplit('/').next() == Some(&name)) {
         if let Some(advisory) =
-            serde_json::from_str::<Advisory>(&whole(&file)?).ok().filter(|advisory| advisory.id == id)
+            serde_json::from_str::<Advisory>(&whole(&file.path)?).ok().filter(|advisory| advisory.id == id)
         {
             return Ok(Some(advisory));
         }
@@ -187,59 +181,19 @@ pub(crate) fn advisory_by_name(path: &str, id: &str) -> Result<Option<Advisory>>
     Ok(None)
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use serde_json::json;
+fn place(advisories: &str) -> Result<Place> {
+    dispatch::call("files.stat", &Stat { path: advisories }).map_err(|error| error.within("context.advisories"))
+}
 
-    /// Answers the file tools from memory, as the files plugin does.
-    pub(crate) fn serve(files: &[(&str, &str)]) {
-        let files: Vec<(String, String)> =
-            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        dispatch::mock(move |tool, arguments| {
-            let path = arguments["path"].as_str().unwrap_or(".");
-            let under = |name: &str| path == "." || name.starts_with(&format!("{path}/"));
-            match tool {
-                "files.read" => {
-                    let (_, text) =
-                        files.iter().find(|(name, _)| name == path).ok_or_else(|| Error::not_found(path))?;
-                    let offset = arguments["offset"].as_u64().unwrap_or(0) as usize;
-                    let end = text.len().min(offset + arguments["length"].as_u64().unwrap_or(1 << 20) as usize);
-                    let piece = String::from_utf8_lossy(&text.as_bytes()[offset..end]);
-                    Ok(
-                        json!({"path": path, "size": text.len(), "encoding": "utf-8", "text": piece, "offset": offset, "bytes": end - offset}),
-                    )
-                }
-                "files.stat" if files.iter().any(|(name, _)| name == path) => {
-                    Ok(json!({"path": path, "kind": "file", "size": 1}))
-                }
-                "files.stat" if files.iter().any(|(name, _)| under(name)) => {
-                    Ok(json!({"path": path, "kind": "dir", "size": 0}))
-                }
-                "files.glob" => {
-                    let endings: Vec<&str> = arguments["patterns"]
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .map(|p| p.as_str().unwrap().trim_start_matches("**/").trim_start_matches('*'))
-                        .collect();
-                    let matching = files
-                        .iter()
-                        .filter(|(name, _)| under(name) && endings.iter().any(|ending| name.ends_with(ending)));
-                    let entries: Vec<_> = matching
-                        .map(|(name, text)| json!({"path": name, "kind": "file", "size": text.len()}))
-                        .collect();
-                    Ok(json!({"entries": entries, "skipped": [], "truncated": false}))
-                }
-                _ => Err(Error::not_found(path)),
-            }
-        });
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::served::serve;
 
     #[test]
     fn records_come_from_folders_and_from_files() {
         serve(&[
-            ("osv/a.json", "{\"id\": \"A\"}"),
+            ("osv/a.json", "\u{FEFF}{\"id\": \"A\"}"),
             ("osv/sub/b.json", "{\"id\": \"B\"}"),
             ("osv/bad.json", "<<"),
             ("all.ndjson", "{\"id\": \"C\"}\n{\"id\": \"D\"}\n"),
@@ -255,13 +209,34 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_folder_of_any_length_is_read_to_its_end() {
+        let paths: Vec<String> =
+            (0..crate::served::ANSWER_FILES_MAX * 2 + 3).map(|n| format!("osv/X-{n}.json")).collect();
+        serve(&paths.iter().map(|path| (path.as_str(), "{\"id\": \"X\"}")).collect::<Vec<_>>());
+        assert_eq!(advisories("osv/", |_| ()).unwrap(), (paths.len(), 0));
+        assert!(advisory_by_name("osv", "X-102").unwrap().is_none(), "the record in it has another name");
+    }
+
+    #[test]
+    fn what_is_read_at_once_fits_into_one_answer() {
+        let file = |size: u64| serde_json::from_value(serde_json::json!({"path": "x", "kind": "file", "size": size}));
+        let sizes = |all: &[u64]| {
+            let files: Vec<Listed> = all.iter().map(|&size| file(size).unwrap()).collect();
+            batches(&files).iter().map(|batch| batch.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[10; 130]), [64, 64, 2]);
+        assert_eq!(sizes(&[PIECE_BYTES; 9]), [4, 4, 1]);
+        // Of a long file no more than a piece is read with others.
+        assert_eq!(sizes(&[64 << 20, 10, 10]), [3]);
+        assert!(sizes(&[]).is_empty());
+    }
+
+    #[test]
     fn a_long_file_comes_whole() {
         let long = "é".repeat(400_000);
-        serve(&[("a.txt", &format!("x{long}"))]);
-        assert_eq!(
-            whole("a.txt").unwrap().matches('é').count()
-                + 2 * whole("a.txt").unwrap().matches("\u{FFFD}\u{FFFD}").count() / 2,
-            400_000
-        );
+        serve(&[("a.txt", &format!("\u{FEFF}x{long}"))]);
+        let text = whole("a.txt").unwrap();
+        assert!(text.starts_with('x'));
+        assert_eq!(text.matches('é').count() + 2 * text.matches("\u{FFFD}\u{FFFD}").count() / 2, 400_000);
     }
 }

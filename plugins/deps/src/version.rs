@@ -83,6 +83,17 @@ impl Version {
             _ => Ordering::Equal,
         }
     }
+
+    /// Where a locked version lies beside one that an advisory names. `+cpu` names a build of the same release, so by PEP 440 it counts
+    /// only where the advisory names a build too. This is no order: lists are sorted with [`Self::compare`].
+    pub(crate) fn against(&self, named: &Self) -> Ordering {
+        match (self, named) {
+            (Self::Python(a), Self::Python(b)) if a.is_local() != b.is_local() => {
+                a.clone().without_local().cmp(&b.clone().without_local())
+            }
+            _ => self.compare(named),
+        }
+    }
 }
 
 /// Strict first; then with the `v` of Go taken off and missing numbers as zero, as advisories write `1.0`.

@@ -25,7 +25,7 @@ struct Entry {
 }
 
 pub(super) fn parse(text: &str) -> Result<Vec<Package>, ParseError> {
-    let file: File = toml::from_str(text).map_err(|error| ParseError::Toml(error.to_string()))?;
+    let file: File = toml::from_str(text).map_err(|error| ParseError::toml(text, &error))?;
     if let Some(version @ 5..) = file.version {
         return Err(ParseError::Version(version.to_string()));
     }

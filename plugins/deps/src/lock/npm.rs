@@ -2,6 +2,7 @@
 //!
 //! The parser borrows each entry's text from the file, so that its place in the file, and with it its line, is known.
 
+use super::address;
 use super::{Integrity, Lines, Package, ParseError, Source};
 use crate::version::Ecosystem;
 use serde::Deserialize;
@@ -122,7 +123,7 @@ fn tree(entries: &Entries<'_>, lines: &Lines<'_>, packages: &mut Vec<Package>) -
 }
 
 fn json(error: serde_json::Error) -> ParseError {
-    ParseError::Json(error.to_string())
+    ParseError::json(&error)
 }
 
 fn package(name: String, entry: &Entry<'_>, line: u32) -> Package {
@@ -133,15 +134,7 @@ fn package(name: String, entry: &Entry<'_>, line: u32) -> Package {
         _ if version.contains(':') => version,
         _ => "",
     };
-    let source = if address.starts_with("git") || address.starts_with("github:") {
-        Source::Git(address.to_owned())
-    } else if address.starts_with("file:") || version.starts_with("file:") {
-        Source::Path
-    } else if address.starts_with("http") && !is_registry(address) {
-        Source::Url(address.to_owned())
-    } else {
-        Source::Registry
-    };
+    let source = if version.starts_with("file:") { Source::Path } else { address::source(address) };
     let bundled = entry.bundled || entry.in_bundle;
     let integrity = match (&entry.integrity, &source) {
         (Some(_), _) => Integrity::Present,
@@ -155,11 +148,6 @@ fn package(name: String, entry: &Entry<'_>, line: u32) -> Package {
     };
     let version = (!version.is_empty() && !version.contains(':')).then(|| version.to_owned());
     Package { ecosystem: Ecosystem::Npm, name, version, line, source, integrity, dev: entry.dev }
-}
-
-/// Archives of registries lie under `/-/`, whatever the host.
-fn is_registry(address: &str) -> bool {
-    address.contains("/-/")
 }
 
 #[cfg(test)]

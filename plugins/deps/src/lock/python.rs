@@ -42,7 +42,7 @@ struct Entry {
 }
 
 pub(super) fn parse_toml(text: &str) -> Result<Vec<Package>, ParseError> {
-    let file: File = toml::from_str(text).map_err(|error| ParseError::Toml(error.to_string()))?;
+    let file: File = toml::from_str(text).map_err(|error| ParseError::toml(text, &error))?;
     let lines = Lines::of(text);
     Ok(file.package.into_iter().map(|entry| package(entry, &file.metadata, &lines)).collect())
 }
@@ -128,7 +128,7 @@ struct PipEntry {
 }
 
 pub(super) fn parse_pipfile(text: &str) -> Result<Vec<Package>, ParseError> {
-    let json = |error: serde_json::Error| ParseError::Json(error.to_string());
+    let json = |error: serde_json::Error| ParseError::json(&error);
     let file: Pipfile<'_> = serde_json::from_str(text).map_err(json)?;
     let lines = Lines::of(text);
     let mut packages = Vec::new();

@@ -1,4 +1,4 @@
-//! `requirements*.txt`: pins, hashes and options of pip.
+//! `requirements*.txt` and `requirements/*.txt`: pins, hashes and options of pip.
 
 use super::{Integrity, Package, Source};
 use crate::version::Ecosystem;
@@ -74,11 +74,22 @@ fn requirement(text: &str, line: u32) -> Option<Package> {
         return Some(package(name, None, address_source(text)));
     }
     let text = text.split(';').next()?.trim();
-    let end = text.find(['=', '<', '>', '!', '~', ' ', '(']).unwrap_or(text.len());
-    let (name, constraint) = (bare(&text[..end]), text[end..].trim());
-    let pinned = constraint.strip_prefix("==").map(|version| version.trim_start_matches('=').trim());
-    let pinned = pinned.filter(|version| !version.contains([',', '*', ' ']));
-    is_name(name).then(|| package(name, pinned, Source::Registry))
+    let end = text.find(['=', '<', '>', '!', '~', ' ', '\t', '(', '[']).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    // Extras: `requests [security] == 2.0.0`.
+    let rest = rest.trim_start();
+    let constraint = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(rest, |(_, rest)| rest);
+    is_name(name).then(|| package(name, pin(constraint), Source::Registry))
+}
+
+/// The one version that a constraint lets in: `==1.0`, also beside others. `==1.*` lets in many.
+fn pin(constraint: &str) -> Option<&str> {
+    let clauses = constraint.trim_matches(['(', ')', ' ', '\t']).split(',');
+    let mut pins = clauses.filter_map(|clause| clause.trim().strip_prefix("=="));
+    pins.find_map(|version| {
+        let version = version.trim_start_matches('=').trim();
+        (!version.is_empty() && !version.contains(['*', ' '])).then_some(version)
+    })
 }
 
 /// A name without its extras.
@@ -114,5 +125,24 @@ mod tests {
         );
         assert!(matches!(packages[4].source, Source::Git(_)));
         assert!(matches!(packages[6].source, Source::Url(_)));
+    }
+
+    #[test]
+    fn a_pin_may_have_extras_before_it_and_other_clauses_beside_it() {
+        for (line, version) in [
+            ("requests [security] == 2.0.0 ; python_version < \"4\"", Some("2.0.0")),
+            ("requests[security,socks]==2.0.0", Some("2.0.0")),
+            ("requests (==2.0.0)", Some("2.0.0")),
+            ("requests==2.0.0,<3", Some("2.0.0")),
+            ("requests<3,==2.0.0", Some("2.0.0")),
+            ("requests===2.0.0", Some("2.0.0")),
+            ("requests==2.*,!=2.1", None),
+            ("requests[security]>=2.0.0", None),
+            ("requests", None),
+        ] {
+            let packages = parse(line);
+            assert_eq!((packages[0].name.as_str(), packages[0].version.as_deref()), ("requests", version), "{line}");
+        }
+        assert!(parse("some/path\n--pre\n").is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! `yarn.lock`: the classic form and the YAML form of later versions. Both are blocks of indented lines under a line of descriptors.
 
+use super::address::{self, split_name};
 use super::{Integrity, Package, Source};
 use crate::version::Ecosystem;
 
@@ -12,9 +13,13 @@ pub(super) fn parse(text: &str) -> Vec<Package> {
             continue;
         }
         if !line.starts_with(' ') {
+            // A key too long for YAML stands after a `?`, and the colon on the next line.
+            if content == ":" {
+                continue;
+            }
             packages.extend(block.take().and_then(Block::package));
-            block = content.strip_suffix(':').map(|descriptors| Block {
-                descriptors,
+            block = content.strip_suffix(':').or(content.strip_prefix("? ")).map(|descriptors| Block {
+                descriptors: descriptors.trim_start_matches("? "),
                 line: index as u32 + 1,
                 ..Block::default()
             });
@@ -52,28 +57,14 @@ impl Block<'_> {
             return None;
         }
         let descriptor = self.descriptors.split(", ").next()?.trim_matches('"');
-        let (mut name, range) = split_name(descriptor)?;
+        let (mut name, range) = split_name(descriptor).unwrap_or((descriptor, descriptor));
         // `alias@npm:real@1.0.0` is locked as `real`; the later form says so in its resolution too.
         if let Some((real, _)) = range.strip_prefix("npm:").and_then(split_name) {
             name = real;
         }
+        // The later form puts the name before the address.
         let origin = split_name(self.resolved).map_or(self.resolved, |(_, origin)| origin);
-        let source = if origin.starts_with("workspace:")
-            || origin.starts_with("link:")
-            || origin.starts_with("file:")
-            || origin.starts_with("portal:")
-        {
-            Source::Path
-        } else if [range, origin, self.resolved]
-            .iter()
-            .any(|from| from.starts_with("git") || from.contains(".git#") || from.contains("codeload."))
-        {
-            Source::Git(self.resolved.to_owned())
-        } else if self.resolved.starts_with("http") && !self.resolved.contains("/-/") {
-            Source::Url(self.resolved.to_owned())
-        } else {
-            Source::Registry
-        };
+        let source = if address::is_git(range) { Source::Git(origin.to_owned()) } else { address::source(origin) };
         let integrity = match (&source, self.has_hash) {
             (_, true) => Integrity::Present,
             (Source::Registry | Source::Url(_), false) => Integrity::Missing,
@@ -89,12 +80,6 @@ impl Block<'_> {
             dev: false,
         })
     }
-}
-
-/// `@scope/name@range` as name and range.
-pub(super) fn split_name(descriptor: &str) -> Option<(&str, &str)> {
-    let at = descriptor.get(1..)?.find('@')? + 1;
-    Some((&descriptor[..at], &descriptor[at + 1..]))
 }
 
 #[cfg(test)]
@@ -132,5 +117,41 @@ mod tests {
                 ("real", "2.0.1", 14, &Source::Registry)
             ]
         );
+    }
+
+    #[test]
+    fn a_name_that_begins_with_git_is_no_repository() {
+        let later = "__metadata:\n  version: 8\n\n\"github-from-package@npm:0.0.0\":\n  version: 0.0.0\n  resolution: \"github-from-package@npm:0.0.0\"\n  checksum: 10c0/aa\n\n\"git-up@npm:^7.0.0\":\n  version: 7.0.0\n  resolution: \"git-up@npm:7.0.0\"\n  checksum: 10c0/aa\n\n\"a@https://git.invalid/a.git#main\":\n  version: 1.0.0\n  resolution: \"a@https://git.invalid/a.git#commit=00\"\n\n\"b@https://host.invalid/b.tgz\":\n  version: 2.0.0\n  resolution: \"b@https://host.invalid/b.tgz\"\n  checksum: 10c0/bb\n";
+        let classic = "\"@gitlab/ui@^1.0.0\":\n  version \"1.0.0\"\n  resolved \"https://registry.invalid/@gitlab/ui/-/ui-1.0.0.tgz#00\"\n  integrity sha512-xx\n\nc@user/c:\n  version \"3.0.0\"\n  resolved \"https://codeload.github.com/user/c/tar.gz/00\"\n\n\"https://user:word@host.invalid/d.tgz\":\n  version \"4.0.0\"\n  resolved \"https://user:word@host.invalid/d.tgz#00\"\n";
+        let sources: Vec<(String, Source)> =
+            parse(later).into_iter().chain(parse(classic)).map(|package| (package.name, package.source)).collect();
+        let seen: Vec<(&str, &Source)> = sources.iter().map(|(name, source)| (name.as_str(), source)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("github-from-package", &Source::Registry),
+                ("git-up", &Source::Registry),
+                ("a", &Source::Git("https://git.invalid/a.git#commit=00".into())),
+                ("b", &Source::Url("https://host.invalid/b.tgz".into())),
+                ("@gitlab/ui", &Source::Registry),
+                ("c", &Source::Git("https://codeload.github.com/user/c/tar.gz/00".into())),
+                // Yarn itself leaves out the name where it was not given one.
+                (
+                    "https://user:word@host.invalid/d.tgz",
+                    &Source::Url("https://user:word@host.invalid/d.tgz#00".into())
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_key_stands_after_a_question_mark() {
+        let long = (0..60).map(|n| format!("@babel/core@npm:^7.{n}.0")).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "__metadata:\n  version: 8\n\n? \"{long}\"\n:\n  version: 7.1.0\n  resolution: \"@babel/core@npm:7.1.0\"\n  checksum: 10c0/aa\n\n\"b@npm:1\":\n  version: 1.0.0\n  resolution: \"b@npm:1.0.0\"\n  checksum: 10c0/bb\n"
+        );
+        let packages = parse(&text);
+        let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_deref(), p.line)).collect();
+        assert_eq!(seen, [("@babel/core", Some("7.1.0"), 4), ("b", Some("1.0.0"), 10)]);
     }
 }
