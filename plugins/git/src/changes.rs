@@ -88,12 +88,11 @@ pub(crate) fn tree_to_index(
     Ok(with_renames(differences.into_iter().flat_map(split).collect()))
 }
 
+/// Differences to the working tree, and what of it could not be looked at, with the reason.
+pub(crate) type ToWorktree = (Vec<Difference>, Vec<(String, String)>);
+
 /// From the index to the working tree: tracked files only.
-pub(crate) fn index_to_worktree(
-    repository: &Repository,
-    index: &Index,
-    paths: &Paths,
-) -> Result<Vec<Difference>, Error> {
+pub(crate) fn index_to_worktree(repository: &Repository, index: &Index, paths: &Paths) -> Result<ToWorktree, Error> {
     let scan = worktree::scan(repository, index, paths, Untracked::None)?;
     let mut differences = Vec::new();
     for (path, state) in scan.changed {
@@ -101,24 +100,26 @@ pub(crate) fn index_to_worktree(
         let old = (!entry.announced).then_some(End::Stored(entry.side));
         differences.push((path.clone(), old, standing(repository, &path, entry.side.kind, state)?));
     }
-    Ok(differences.into_iter().flat_map(split).collect())
+    Ok((differences.into_iter().flat_map(split).collect(), scan.skipped))
 }
 
-/// From a tree to the working tree: files tracked in either.
+/// From a tree to the working tree: files tracked in either. Paths in conflict are left out.
 pub(crate) fn tree_to_worktree(
     repository: &Repository,
     tree: Option<ObjectId>,
     index: &Index,
     paths: &Paths,
-) -> Result<Vec<Difference>, Error> {
+) -> Result<ToWorktree, Error> {
     let scan = worktree::scan(repository, index, paths, Untracked::None)?;
+    // Of what could not be looked at it is not known that it differs.
+    let unknown: HashSet<&[u8]> = scan.skipped.iter().map(|(path, _)| path.as_bytes()).collect();
     let mut old = files_of(&repository.objects, tree, paths)?;
     let mut differences = Vec::new();
     for file in staged_files(&repository.objects, index, paths)? {
-        if file.stage != 0 {
+        let was = old.remove(&file.path).map(End::Stored);
+        if file.stage != 0 || unknown.contains(file.path.as_slice()) {
             continue;
         }
-        let was = old.remove(&file.path).map(End::Stored);
         let new = match scan.changed.get(&file.path) {
             None => Some(End::Stored(file.side)),
             Some(state) => standing(repository, &file.path, file.side.kind, *state)?,
@@ -128,7 +129,7 @@ pub(crate) fn tree_to_worktree(
     differences.extend(old.into_iter().map(|(path, was)| (path, Some(End::Stored(was)), None)));
     differences.retain(|(_, old, new)| old != new);
     differences.sort_by(|one, other| one.0.cmp(&other.0));
-    Ok(with_renames(differences.into_iter().flat_map(split).collect()))
+    Ok((with_renames(differences.into_iter().flat_map(split).collect()), scan.skipped))
 }
 
 /// The content of one side of a difference, up to `bytes_max` bytes.

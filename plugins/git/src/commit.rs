@@ -8,6 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::rc::Rc;
 
+/// Most bytes that a message takes in an answer, and that a name or an address does.
+pub(crate) const MESSAGE_ROOM_BYTES: usize = 1024 * 1024;
+pub(crate) const NAME_ROOM_BYTES: usize = 16 * 1024;
+
 /// A commit that parses.
 #[derive(Clone, Debug)]
 pub(crate) struct Commit {
@@ -46,14 +50,15 @@ impl Commit {
 
     /// Whether the author's `Name <email>` contains a text, whatever its case. `wanted` is in lower case.
     pub(crate) fn is_by(&self, wanted: &str) -> bool {
-        parsed(self.id, &self.data).is_ok_and(|commit| commit.author.to_str_lossy().to_lowercase().contains(wanted))
+        let author = |commit: CommitRef<'_>| Lossy::of(encoding(&commit)).text(commit.author);
+        parsed(self.id, &self.data).is_ok_and(|commit| author(commit).to_lowercase().contains(wanted))
     }
 
     /// What is told of it.
     pub(crate) fn show(&self) -> Result<CommitInfo, ObjectError> {
         let commit = parsed(self.id, &self.data)?;
-        let mut lossy = Lossy::default();
-        let message = lossy.text(commit.message);
+        let mut lossy = Lossy::of(encoding(&commit));
+        let message = lossy.beginning(commit.message, MESSAGE_ROOM_BYTES);
         let (subject, body) = subject_and_body(&message);
         Ok(CommitInfo {
             id: self.id.to_string(),
@@ -61,13 +66,18 @@ impl Commit {
             parents: self.parents.iter().map(ToString::to_string).collect(),
             author: Person::new(commit.author, &mut lossy),
             committer: Person::new(commit.committer, &mut lossy),
-            encoding: commit.encoding.map(|name| lossy.text(name)),
+            encoding: commit.encoding.map(|name| lossy.beginning(name, NAME_ROOM_BYTES)),
             signed: commit.extra_headers.iter().any(|(name, _)| *name == "gpgsig"),
             subject,
             body,
+            truncated: lossy.has_cut(),
             lossy: lossy.happened(),
         })
     }
+}
+
+fn encoding<'a>(commit: &CommitRef<'a>) -> Option<&'a [u8]> {
+    commit.encoding.map(|name| name.as_bytes())
 }
 
 fn parsed(id: ObjectId, data: &[u8]) -> Result<CommitRef<'_>, ObjectError> {
@@ -107,11 +117,14 @@ pub struct CommitInfo {
     pub subject: String,
     /// The rest of the message.
     pub body: String,
-    /// The message's encoding, where the commit names one.
+    /// The encoding of message and names, where the commit names one. ISO-8859-1 is decoded; of others what is not UTF-8 is
+    /// replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
     /// Whether it carries a signature. The signature is not checked.
     pub signed: bool,
+    /// Whether the message was cut, past 1 MiB, or a name.
+    pub truncated: bool,
     /// Whether bytes that are not UTF-8 were replaced by U+FFFD.
     pub lossy: bool,
 }
@@ -133,13 +146,18 @@ impl Person {
     /// Reads `Name <email> seconds offset`. What cannot be read is kept as the name.
     pub(crate) fn new(raw: &[u8], lossy: &mut Lossy) -> Self {
         match gix_actor::SignatureRef::from_bytes(raw) {
-            Err(_) => Self { name: lossy.text(raw), email: String::new(), time: String::new(), seconds: 0 },
+            Err(_) => Self {
+                name: lossy.beginning(raw, NAME_ROOM_BYTES),
+                email: String::new(),
+                time: String::new(),
+                seconds: 0,
+            },
             Ok(signature) => {
                 let signature = signature.trim();
                 let time = signature.time().unwrap_or_default();
                 Self {
-                    name: lossy.text(signature.name),
-                    email: lossy.text(signature.email),
+                    name: lossy.beginning(signature.name, NAME_ROOM_BYTES),
+                    email: lossy.beginning(signature.email, NAME_ROOM_BYTES),
                     time: crate::time::iso(time.seconds, time.offset).unwrap_or_else(|| time.seconds.to_string()),
                     seconds: signature.seconds(),
                 }

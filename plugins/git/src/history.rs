@@ -28,6 +28,9 @@ pub(crate) struct Wanted {
 pub(crate) struct History<'a> {
     repository: &'a Repository,
     wanted: Wanted,
+    /// The range's own end, and what is reached from it: left out.
+    without: Option<ObjectId>,
+    excluded: HashSet<ObjectId>,
     met: HashSet<ObjectId>,
     /// By time, then in the order they were met.
     waiting: BinaryHeap<(i64, Reverse<usize>, Reverse<ById>)>,
@@ -67,8 +70,9 @@ impl<'a> History<'a> {
         without: Option<ObjectId>,
         wanted: Wanted,
     ) -> Result<Self, Error> {
-        let met = without.map_or_else(|| Ok(HashSet::new()), |id| ancestors(repository, id))?;
-        let mut history = Self { repository, wanted, met, waiting: BinaryHeap::new() };
+        let excluded = without.map_or_else(|| Ok(HashSet::new()), |id| ancestors(repository, id))?;
+        let (met, waiting) = (HashSet::new(), BinaryHeap::new());
+        let mut history = Self { repository, wanted, without, excluded, met, waiting };
         history.meet(from)?;
         Ok(history)
     }
@@ -97,7 +101,8 @@ impl<'a> History<'a> {
     }
 
     /// The parents to go on with, and whether the commit changed anything wanted. As Git does by default, a merge that took
-    /// one side as it was leads on along that side only.
+    /// one side as it was leads on along that side only. A side outside the range would lead nowhere and hide what the others
+    /// did, so it has no say where there is another; the range's own end has.
     fn simplify(&self, commit: &Commit, parents: Vec<ObjectId>) -> Result<(Vec<ObjectId>, bool), Error> {
         if self.wanted.paths.each().is_empty() {
             return Ok((parents, true));
@@ -106,13 +111,18 @@ impl<'a> History<'a> {
         if parents.is_empty() {
             return Ok((parents, here.iter().any(Option::is_some)));
         }
+        let (mut inside, mut differs_outside) = (false, false);
         for parent in &parents {
+            let has_say = !self.excluded.contains(parent) || self.without == Some(*parent);
             let parent = Commit::read(&self.repository.objects, *parent)?;
-            if self.standing(parent.tree())? == here {
+            let same = self.standing(parent.tree())? == here;
+            if same && has_say {
                 return Ok((vec![parent.id], false));
             }
+            inside |= has_say;
+            differs_outside |= !same && !has_say;
         }
-        Ok((parents, true))
+        Ok((parents, inside || differs_outside))
     }
 
     fn standing(&self, tree: ObjectId) -> Result<Vec<Option<TreeEntry>>, Error> {
@@ -121,8 +131,8 @@ impl<'a> History<'a> {
     }
 
     fn meet(&mut self, id: ObjectId) -> Result<(), Error> {
-        if self.met.insert(id) {
-            check_count(self.met.len())?;
+        if !self.excluded.contains(&id) && self.met.insert(id) {
+            check_count(self.excluded.len() + self.met.len())?;
             let commit = Commit::read(&self.repository.objects, id)?;
             self.waiting.push((commit.seconds, Reverse(self.met.len()), Reverse(ById(commit))));
         }

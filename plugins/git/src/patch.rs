@@ -27,7 +27,9 @@ pub(crate) struct FilePatch {
     pub(crate) binary: bool,
     /// Whether either side was too large to compare.
     pub(crate) too_large: bool,
-    /// The patch; empty where it was not asked for.
+    /// Whether its text is withheld, since it may hold credentials by its name.
+    pub(crate) hidden: bool,
+    /// The patch; empty where it was not asked for or is withheld.
     pub(crate) text: Vec<u8>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::disk;
 use crate::objects::{ObjectError, Objects};
-use crate::refs::Refs;
+use crate::refs::{RefError, Refs};
 use gix_hash::ObjectId;
 use std::collections::HashSet;
 use std::io;
@@ -93,12 +93,17 @@ impl Repository {
             _ => git_dir.clone(),
         };
         check_config(&common_dir)?;
+        let refs = Refs::new(git_dir.clone(), common_dir.clone());
+        // Where the configuration does not say it, the hashes do, and the index would be taken for a corrupt one.
+        if let Err(RefError::Sha256) = refs.head() {
+            return Err(unsupported_format("sha256"));
+        }
         let shallow = disk::small(&beside(&common_dir, "shallow"), SMALL_FILE_BYTES_MAX)?.unwrap_or_default();
         let shallow = shallow.split(|byte| *byte == b'\n').filter_map(|line| ObjectId::from_hex(line).ok()).collect();
         Ok(Self {
             work_dir,
             objects: Objects::open(beside(&common_dir, "objects"))?,
-            refs: Refs::new(git_dir.clone(), common_dir.clone()),
+            refs,
             git_dir,
             common_dir,
             shallow,
@@ -168,11 +173,7 @@ fn check_config(common_dir: &str) -> Result<(), OpenError> {
         } else if let Some((key, value)) = line.split_once('=').filter(|_| in_extensions) {
             match (key.trim(), value.trim()) {
                 ("objectformat", "sha1") | ("refstorage", "files") => {}
-                ("objectformat", format) => {
-                    return Err(OpenError::Unsupported(format!(
-                        "{format} for its objects (only SHA-1 repositories can be read)"
-                    )));
-                }
+                ("objectformat", format) => return Err(unsupported_format(format)),
                 ("refstorage", format) => {
                     return Err(OpenError::Unsupported(format!("the {format} format for its references")));
                 }
@@ -181,4 +182,8 @@ fn check_config(common_dir: &str) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+fn unsupported_format(objects: &str) -> OpenError {
+    OpenError::Unsupported(format!("{objects} for its objects (only SHA-1 repositories can be read)"))
 }

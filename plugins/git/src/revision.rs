@@ -75,6 +75,10 @@ impl Repository {
             return Err(RevisionError::Syntax(revision.chars().take(40).collect(), "it is too long"));
         }
         if let Some((tree, path)) = revision.split_once(':') {
+            if tree.is_empty() {
+                let why = "nothing stands before the colon: what is staged cannot be named, HEAD:path is as the last commit has it";
+                return Err(RevisionError::Syntax(revision.to_owned(), why));
+            }
             let tree = self.tree_of(self.resolve(tree)?)?;
             return match tree::find(&self.objects, tree, path.as_bytes())? {
                 Some(entry) => Ok(entry.id),

@@ -166,6 +166,11 @@ impl Paths {
         self.0.is_empty() || self.0.iter().any(|wanted| is_at_or_below(path, wanted))
     }
 
+    /// Whether one of them is the first `len` bytes of a path or more of it.
+    pub(crate) fn spell_out(&self, path: &[u8], len: usize) -> bool {
+        self.0.iter().any(|wanted| wanted.len() >= len && is_at_or_below(path, wanted))
+    }
+
     /// Whether a directory is among them, or holds one of them.
     pub(crate) fn reach(&self, dir: &[u8]) -> bool {
         self.cover(dir) || self.0.iter().any(|wanted| is_at_or_below(wanted, dir))
@@ -261,6 +266,8 @@ mod tests {
     fn paths_cover_what_is_below() {
         let paths = Paths::new(&["./src//a".to_owned()]).unwrap();
         assert!(paths.cover(b"src/a") && paths.cover(b"src/a/b") && !paths.cover(b"src/ab") && !paths.cover(b"src"));
+        assert!(paths.spell_out(b"src/a/b", 3) && paths.spell_out(b"src/a/b", 5));
+        assert!(!paths.spell_out(b"src/a/b", 7) && !paths.spell_out(b"src/ab", 3));
         assert!(paths.reach(b"src") && !paths.reach(b"lib"));
         assert!(Paths::new(&[".".to_owned()]).unwrap().cover(b"x"));
         for bad in ["/a", "a/../b", ":(glob)*"] {

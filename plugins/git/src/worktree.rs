@@ -1,5 +1,6 @@
 //! The working tree against the index: what changed, what is gone, what is not tracked. What must never live here: commits.
 
+use crate::hidden;
 use crate::ignore::Rules;
 use crate::index::{Index, IndexEntry, since_1970};
 use crate::objects::hasher;
@@ -206,13 +207,20 @@ impl Walk<'_> {
                 self.scan.skipped.push((entry.path.to_str_lossy().into_owned(), reason));
                 continue;
             };
-            if self.is_cut_off(path) {
+            let hiding = hidden::hiding(Some(self.work_dir), path.as_bytes());
+            // What is hidden looks like what is gone, so nothing from the first name that hides it on says anything.
+            if self.is_cut_off(&path[..hiding.as_ref().map_or(path.len(), |names| names.start)]) {
                 self.scan.changed.insert(entry.path.clone(), State::Deleted);
                 continue;
             }
             let index = self.index;
-            let look = || fs::symlink_metadata(beside(self.work_dir, path));
-            match look() {
+            let standing = beside(self.work_dir, path);
+            match fs::symlink_metadata(&standing) {
+                Err(error) if gone(&error) && hiding.is_some() => {
+                    let reason =
+                        format!("not shown to this call, or gone; a grant that names it shows it: read:{standing}");
+                    self.scan.skipped.push((path.to_owned(), reason));
+                }
                 Err(error) if gone(&error) => drop(self.scan.changed.insert(entry.path.clone(), State::Deleted)),
                 Err(error) => self.scan.skipped.push((path.to_owned(), error.to_string())),
                 Ok(found) => {
@@ -224,8 +232,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether something else than a directory stands above a path. A link that leads to a directory does: Git does not
-    /// look through it.
+    /// Whether something else than a directory stands above a path, which may be the beginning of one. A link that leads to a
+    /// directory does: Git does not look through it.
     fn is_cut_off(&self, path: &str) -> bool {
         let above = path.match_indices('/').map(|(slash, _)| &path[..slash]);
         above.into_iter().any(|dir| match fs::symlink_metadata(beside(self.work_dir, dir)) {

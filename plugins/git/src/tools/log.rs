@@ -4,12 +4,15 @@ use super::{check_list, default_path};
 use crate::commit::CommitInfo;
 use crate::history::{History, Wanted};
 use crate::repository::Repository;
+use crate::room::Room;
 use crate::time;
 use crate::tree::Paths;
 use vespiary_sdk::prelude::*;
 
 /// Most commits listed in one call.
 const LIMIT_MAX: usize = 10_000;
+/// Most bytes that they take in the answer.
+const COMMITS_ROOM_BYTES: usize = 16 * 1024 * 1024;
 
 /// What to list.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -57,7 +60,7 @@ pub struct Log {
     pub root: String,
     /// The commits.
     pub commits: Vec<CommitInfo>,
-    /// Whether there are more: ask again with a larger `skip`.
+    /// Whether there are more, past `limit` or for want of room: ask again with a larger `skip`.
     pub more: bool,
     /// Whether this is a shallow clone, whose history ends early.
     pub shallow: bool,
@@ -87,12 +90,20 @@ pub fn log(args: LogArgs) -> Result<Log> {
     let mut history = History::new(&repository, repository.resolve_commit(from)?, without, wanted)?;
     let mut commits = Vec::new();
     let mut passed = 0;
+    let mut room = Room::new(COMMITS_ROOM_BYTES);
     let more = loop {
         match history.advance()? {
             None => break false,
             Some(_) if passed < args.skip => passed += 1,
             Some(_) if commits.len() == args.limit => break true,
-            Some(commit) => commits.push(commit.show()?),
+            Some(commit) => {
+                let shown = commit.show()?;
+                // The first is told whatever it takes, or asking again would never get past it.
+                if !room.take(&shown) && !commits.is_empty() {
+                    break true;
+                }
+                commits.push(shown);
+            }
         }
     };
     let shallow = !repository.shallow.is_empty();

@@ -3,10 +3,11 @@
 use super::default_path;
 use super::diff::{DiffInfo, default_context, default_patch_bytes, tell};
 use crate::changes;
-use crate::commit::{Commit, CommitInfo, Person};
+use crate::commit::{Commit, CommitInfo, MESSAGE_ROOM_BYTES, NAME_ROOM_BYTES, Person};
 use crate::objects::{Object, ObjectError};
 use crate::patch::{self, is_binary};
 use crate::repository::Repository;
+use crate::room::{self, Room};
 use crate::text::Lossy;
 use crate::tree::{self, Paths};
 use gix_hash::ObjectId;
@@ -15,6 +16,8 @@ use vespiary_sdk::prelude::*;
 
 /// Largest content given, in bytes.
 const CONTENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most bytes that it takes in the answer, where a control character is six; also those of a tree's entries.
+const CONTENT_ROOM_BYTES: usize = 20 * 1024 * 1024;
 /// Most entries of a tree given.
 const ENTRIES_MAX: usize = 20_000;
 
@@ -24,7 +27,8 @@ const ENTRIES_MAX: usize = 20_000;
 pub struct ShowArgs {
     /// The object: a hash (also abbreviated), branch, tag, remote branch or HEAD, with ~n or ^n; or `rev:path/in/tree`.
     rev: String,
-    /// A file or directory as of that revision, relative to the root of the repository, in place of the object itself.
+    /// A file or directory as of that revision, relative to the root of the repository, in place of the object itself. Also
+    /// one that may hold credentials, such as `.env`, which is left out of a commit's patch.
     #[serde(default)]
     path: Option<String>,
     /// A directory in the repository, relative to the project. The repository is looked for there and above.
@@ -96,6 +100,8 @@ pub enum ShownObject {
         message: String,
         /// Whether it carries a signature. The signature is not checked.
         signed: bool,
+        /// Whether the message was cut, past 1 MiB, or a name.
+        truncated: bool,
         /// Whether bytes that are not UTF-8 were replaced by U+FFFD.
         lossy: bool,
     },
@@ -142,14 +148,13 @@ fn show_commit(repository: &Repository, id: ObjectId, object: &Object, args: &Sh
         None => None,
     };
     let differences = changes::between_trees(&repository.objects, before, Some(commit.tree()), &Paths::default())?;
-    let diff = tell(repository, differences, (!args.stat).then_some(args.context), args.max_bytes)?;
+    let context = (!args.stat).then_some(args.context);
+    let diff = tell(repository, differences, &Paths::default(), context, args.max_bytes)?;
     Ok(ShownObject::Commit { commit: Box::new(commit.show()?), diff: Box::new(diff) })
 }
 
 fn show_tree(repository: &Repository, id: ObjectId) -> Result<ShownObject> {
-    let mut entries = tree::entries(&repository.objects, id)?;
-    let truncated = entries.len() > ENTRIES_MAX;
-    entries.truncate(ENTRIES_MAX);
+    let entries = tree::entries(&repository.objects, id)?;
     let mut lossy = Lossy::default();
     let shown = entries.into_iter().map(|entry| ShownEntry {
         name: lossy.text(&entry.name),
@@ -161,7 +166,8 @@ fn show_tree(repository: &Repository, id: ObjectId) -> Result<ShownObject> {
         },
         id: entry.id.to_string(),
     });
-    let entries = shown.collect();
+    let mut entries = shown.collect();
+    let truncated = Room::new(CONTENT_ROOM_BYTES).cut(&mut entries, ENTRIES_MAX);
     Ok(ShownObject::Tree { entries, truncated, lossy: lossy.happened() })
 }
 
@@ -171,13 +177,16 @@ fn show_blob(data: &[u8], bytes_max: usize) -> ShownObject {
         return ShownObject::Blob { size, encoding: "binary", text: String::new(), truncated: false };
     }
     let mut end = data.len().min(bytes_max);
-    let truncated = end < data.len();
+    let mut truncated = end < data.len();
     // Not within a character: its bytes after the first begin with 10.
     while truncated && end > 0 && data[end] & 0xc0 == 0x80 && bytes_max - end < 3 {
         end -= 1;
     }
     let mut lossy = Lossy::default();
     let text = lossy.text(&data[..end]);
+    let fits = room::cut(&text, CONTENT_ROOM_BYTES);
+    truncated |= fits.len() < text.len();
+    let text = fits.to_owned();
     let encoding = if lossy.happened() { "utf-8-lossy" } else { "utf-8" };
     ShownObject::Blob { size, encoding, text, truncated }
 }
@@ -187,12 +196,13 @@ fn show_tag(id: ObjectId, object: &Object) -> Result<ShownObject> {
         .map_err(|error| ObjectError::Corrupt { id, why: format!("it is no tag ({error})") })?;
     let mut lossy = Lossy::default();
     Ok(ShownObject::Tag {
-        name: lossy.text(tag.name),
+        name: lossy.beginning(tag.name, NAME_ROOM_BYTES),
         target: tag.target().to_string(),
         target_kind: tag.target_kind.to_string(),
         tagger: tag.tagger.map(|tagger| Person::new(tagger, &mut lossy)),
-        message: lossy.text(tag.message),
+        message: lossy.beginning(tag.message, MESSAGE_ROOM_BYTES),
         signed: tag.signature.is_some(),
+        truncated: lossy.has_cut(),
         lossy: lossy.happened(),
     })
 }

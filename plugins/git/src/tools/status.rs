@@ -4,6 +4,7 @@ use super::{check_list, default_path};
 use crate::changes::{self, End};
 use crate::index::Index;
 use crate::repository::{Repository, beside};
+use crate::room::Room;
 use crate::text::Lossy;
 use crate::tree::Paths;
 use crate::worktree::{self, State};
@@ -11,6 +12,9 @@ use gix_object::tree::EntryKind;
 use std::collections::BTreeMap;
 use vespiary_sdk::fs;
 use vespiary_sdk::prelude::*;
+
+/// Most bytes that all lists take in the answer.
+const LISTS_ROOM_BYTES: usize = 24 * 1024 * 1024;
 
 /// What to look at.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -70,9 +74,10 @@ pub struct Status {
     pub conflicted: Vec<Conflict>,
     /// Whether all four lists are empty.
     pub clean: bool,
-    /// Whether a list was cut at `limit`.
+    /// Whether a list was cut, at `limit` or for want of room.
     pub truncated: bool,
-    /// What could not be looked at.
+    /// What could not be looked at, and tracked files that are not there and would be hidden if they were (`.env`, private
+    /// keys).
     pub skipped: Vec<Skipped>,
     /// Whether a path is not UTF-8 and had bytes replaced by U+FFFD.
     pub lossy: bool,
@@ -187,16 +192,11 @@ pub fn status(args: StatusArgs) -> Result<Status> {
         skipped,
         lossy: lossy.happened(),
     };
-    status.truncated |= cut(&mut status.staged, args.limit) | cut(&mut status.unstaged, args.limit);
-    status.truncated |= cut(&mut status.untracked, args.limit) | cut(&mut status.conflicted, args.limit);
-    status.truncated |= cut(&mut status.skipped, args.limit);
+    let mut room = Room::new(LISTS_ROOM_BYTES);
+    status.truncated |= room.cut(&mut status.staged, args.limit) | room.cut(&mut status.unstaged, args.limit);
+    status.truncated |= room.cut(&mut status.untracked, args.limit) | room.cut(&mut status.conflicted, args.limit);
+    status.truncated |= room.cut(&mut status.skipped, args.limit);
     Ok(status)
-}
-
-fn cut<T>(list: &mut Vec<T>, limit: usize) -> bool {
-    let cut = list.len() > limit;
-    list.truncate(limit);
-    cut
 }
 
 /// A file that became a link comes as two differences, for patches; here it is one change of type.

@@ -2,7 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "repositories for tests are made on the disk, by git")]
 
+mod bounds;
 mod hostile;
+mod ranges;
+mod withheld;
 
 use super::{diff, log, show, status};
 use crate::fixture::{Fixture, call};
@@ -299,6 +302,8 @@ fn revisions_are_those_of_git() {
         ("HEAD~99999999999999999999", "too large"),
         ("../config", "names nothing"),
         ("HEAD^x", "must follow"),
+        (":dir/b", "nothing stands before the colon"),
+        (":0:dir/b", "nothing stands before the colon"),
         ("0000000000000000000000000000000000000001", "missing"),
     ] {
         let said = call::<show::show>(json!({"rev": revision})).unwrap_err().to_string();
@@ -462,6 +467,30 @@ fn tags_and_trees_are_shown() {
 }
 
 #[test]
+fn names_and_messages_in_latin_1_are_those_of_git() {
+    let mut fixture = Fixture::new();
+    fixture.commit("one");
+    let tree = fixture.git(&["rev-parse", "HEAD^{tree}"]);
+    let person = b"\xc4da <ada@example.org> 1700000000 +0000\n";
+    let raw = [
+        &b"tree "[..],
+        tree.as_bytes(),
+        b"author ",
+        person,
+        b"committer ",
+        person,
+        b"encoding ISO-8859-1\n\nGr\xfc\xdfe\n\n\xe4 body\n",
+    ];
+    let id = fixture.git_bytes(&["hash-object", "-t", "commit", "-w", "--stdin"], &raw.concat());
+    let id = std::str::from_utf8(&id).unwrap().trim();
+    let ours = call::<log::log>(json!({"rev": id, "limit": 1, "author": "äda"})).unwrap()["commits"][0].clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let told = format!("{}|{}|{}", text(&ours["author"]["name"]), text(&ours["subject"]), text(&ours["body"]));
+    assert_eq!(told, fixture.git(&["log", "-1", "--format=%an|%s|%b", id]).strip_suffix('\n').unwrap());
+    assert_eq!((&ours["encoding"], &ours["lossy"]), (&json!("ISO-8859-1"), &json!(false)));
+}
+
+#[test]
 fn clones_linked_trees_bare_and_nested_repositories_open() {
     let mut fixture = Fixture::new();
     for message in ["one", "two", "three"] {
@@ -516,6 +545,18 @@ fn what_is_no_repository_or_not_supported_says_so() {
     assert_eq!((&empty["branch"], &empty["head"], &empty["clean"]), (&json!("main"), &Value::Null, &json!(true)));
     fixture.git(&["init", "-q", "--object-format=sha256", "wide"]);
     assert!(call::<log::log>(json!({"path": "wide"})).unwrap_err().to_string().contains("only SHA-1"));
+    // The configuration that would say so is hidden from a cell.
+    std::fs::write(fixture.path("wide/f"), "f").unwrap();
+    fixture.git(&["-C", "wide", "add", "f"]);
+    fixture.git(&["-C", "wide", "commit", "-q", "-m", "wide"]);
+    std::fs::remove_file(fixture.path("wide/.git/config")).unwrap();
+    for said in [
+        call::<status::status>(json!({"path": "wide"})).unwrap_err(),
+        call::<diff::diff>(json!({"path": "wide"})).unwrap_err(),
+        call::<log::log>(json!({"path": "wide"})).unwrap_err(),
+    ] {
+        assert!(said.to_string().contains("only SHA-1"), "{said}");
+    }
     fixture.write("stray/.git", "gitdir: /nowhere/at/all\n");
     assert!(call::<log::log>(json!({"path": "stray"})).unwrap_err().to_string().contains("/nowhere/at/all"));
     assert!(call::<log::log>(json!({"path": "../x"})).is_err());
