@@ -7,6 +7,7 @@
 //! - Whatever cannot be looked at (a name that is not UTF-8, a directory that cannot be read) is a [`Skipped`] step and
 //!   ends nothing.
 
+mod gitignore;
 mod rules;
 
 use crate::fs::{self, Dir, File, FileType, Size};

@@ -1,6 +1,7 @@
-//! Ignore rules: which file decides about a path. What must never live here: pattern syntax; that is the `ignore` crate's.
+//! Ignore rules: which file decides about a path. What must never live here: pattern syntax; that is the `ignore` crate's, and
+//! what Git has otherwise is in `gitignore`.
 
-use super::{Skipped, Step};
+use super::{Skipped, Step, gitignore};
 use crate::fs::{self, FileType};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -99,8 +100,10 @@ fn load(dir: &str, name: &str, notes: &mut VecDeque<Step>) -> Option<Gitignore> 
     let bytes = fs::read(&path).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let mut builder = GitignoreBuilder::new(dir);
-    for (line, number) in text.strip_prefix('\u{feff}').unwrap_or(&text).lines().zip(1..) {
-        if let Err(error) = builder.add_line(None, line) {
+    for (line, number) in text.strip_prefix('\u{feff}').unwrap_or(&text).split('\n').zip(1..) {
+        let line = if name == GIT_NAME { gitignore::rule(line) } else { Some(line.into()) };
+        let Some(line) = line else { continue };
+        if let Err(error) = builder.add_line(None, &line) {
             notes.push_back(bad_rule(&path, number, &error));
         }
     }

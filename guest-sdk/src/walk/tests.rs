@@ -101,10 +101,11 @@ fn gits_rules_end_at_a_repository() {
 
 #[test]
 fn a_bad_rule_is_reported_and_the_others_hold() {
-    let _root = tree(&[(".gitignore", "a[z-a]\nb\n"), ("b", ""), ("c", "")]);
+    let _root = tree(&[(".ignore", "a[z-a]\nb\n"), (".gitignore", "a[z-a]\n"), ("b", ""), ("c", "")]);
     let skipped = skipped(".");
+    // To Git such a rule is one that nothing fits.
     assert_eq!(skipped.len(), 1);
-    assert_eq!(skipped[0].path, ".gitignore");
+    assert_eq!(skipped[0].path, ".ignore");
     assert!(skipped[0].reason.starts_with("line 1 is no ignore rule"), "{}", skipped[0].reason);
 }
 

@@ -2,6 +2,7 @@
 //! looked at is reported beside what could, and ends nothing. What must never live here: judgement about permission; the
 //! cell holds what it holds.
 
+mod coding;
 mod listing;
 mod patterns;
 mod reading;

@@ -9,7 +9,7 @@ use vespiary_sdk::walk::{Options, Skipped, Step, Walk, walk};
 /// Entries given when the caller names no limit.
 const LIMIT: usize = 50_000;
 
-/// Bytes an answer may hold. Well below what a call may return, so that a caller gets a cut list, not none.
+/// Bytes an answer may hold, as JSON writes them. Well below what a call may return, so that a caller gets a cut list, not none.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// What an entry takes in an answer besides its path, about.
@@ -217,9 +217,12 @@ fn gather(
     let mut unmeasured = Vec::new();
     while let Some(step) = steps.next() {
         let entry = match step {
+            Step::Skipped(_) if bytes >= ANSWER_BYTES_MAX => {
+                listing.truncated = true;
+                break;
+            }
             Step::Skipped(skipped) => {
-                bytes += skipped.path.len() + skipped.reason.len() + ENTRY_BYTES;
-                listing.skipped.push(skipped);
+                bytes += listing.skip(skipped);
                 continue;
             }
             Step::Entry(entry) => entry,
@@ -246,21 +249,40 @@ fn gather(
                 // Removed since its directory was read, so it is simply not there.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => {
-                    listing.skipped.push(Skipped { path: entry.path, reason: error.to_string() });
+                    bytes += listing.skip(Skipped { path: entry.path, reason: error.to_string() });
                     continue;
                 }
             },
             _ => None,
         };
-        bytes += entry.path.len() + ENTRY_BYTES;
+        bytes += json_len(&entry.path) + ENTRY_BYTES;
         listing.entries.push(Entry { path: entry.path, kind, size });
     }
-    measure(&mut listing, &unmeasured);
+    measure(&mut listing, &unmeasured, bytes);
     Ok(listing)
 }
 
-/// Ask for the sizes of these entries, all at once.
-pub(crate) fn measure(listing: &mut Listing, places: &[usize]) {
+impl Listing {
+    /// Tells what was passed over; gives how many bytes that takes.
+    fn skip(&mut self, skipped: Skipped) -> usize {
+        let bytes = json_len(&skipped.path) + json_len(&skipped.reason) + ENTRY_BYTES;
+        self.skipped.push(skipped);
+        bytes
+    }
+}
+
+/// Bytes of a text in JSON, without its quotes: a control character is up to six.
+fn json_len(text: &str) -> usize {
+    let bytes = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(bytes).sum()
+}
+
+/// Ask for the sizes of these entries, all at once. `bytes` are those of the answer so far.
+pub(crate) fn measure(listing: &mut Listing, places: &[usize], mut bytes: usize) {
     let paths: Vec<String> = places.iter().map(|place| std::mem::take(&mut listing.entries[*place].path)).collect();
     let sizes = fs::lengths(&paths);
     let mut gone = Vec::new();
@@ -273,7 +295,12 @@ pub(crate) fn measure(listing: &mut Listing, places: &[usize]) {
                 gone.push(*place);
                 // Removed since its directory was read, so it is simply not there.
                 if error.kind() != ErrorKind::NotFound {
-                    listing.skipped.push(Skipped { path: entry.path.clone(), reason: error.to_string() });
+                    let skipped = Skipped { path: entry.path.clone(), reason: error.to_string() };
+                    if bytes < ANSWER_BYTES_MAX {
+                        bytes += listing.skip(skipped);
+                    } else {
+                        listing.truncated = true;
+                    }
                 }
             }
         }

@@ -42,7 +42,7 @@ impl Patterns {
             set,
             root: root.join("/"),
             depth_max: (!endless).then_some(deepest),
-            hidden: names.iter().flatten().any(|name| name.starts_with('.')),
+            hidden: all.iter().any(|pattern| names_hidden(pattern)),
         })
     }
 
@@ -69,6 +69,55 @@ fn plain(pattern: &str) -> Result<String> {
         return Ok(format!("**/{relative}"));
     };
     Err(Error::invalid(format!("pattern {pattern:?} {why}")))
+}
+
+/// Whether a name in the pattern begins with a dot that is written there, in one of several alternatives or in a class, too. What
+/// could be a dot among others, as `?` and `[!a]` could, names nothing hidden.
+fn names_hidden(pattern: &str) -> bool {
+    // Whether a name may begin here; and of each open brace, whether one could before it, and after one of its alternatives.
+    let (mut begins, mut braces) = (true, Vec::new());
+    let mut rest = pattern.chars();
+    while let Some(next) = rest.next() {
+        let dotted = match next {
+            '\\' => rest.next() == Some('.'),
+            '[' => class_names_dot(&mut rest),
+            next => next == '.',
+        };
+        if begins && dotted {
+            return true;
+        }
+        begins = match next {
+            '/' => true,
+            '{' => {
+                braces.push((begins, false));
+                begins
+            }
+            ',' | '}' if !braces.is_empty() => {
+                let (before, after) = braces.pop().unwrap_or_default();
+                if next == ',' {
+                    braces.push((before, after || begins));
+                    before
+                } else {
+                    after || begins
+                }
+            }
+            _ => false,
+        };
+    }
+    false
+}
+
+/// Reads the rest of a class, and says whether a dot is among what it names. A bracket in first place is one of its characters.
+fn class_names_dot(rest: &mut std::str::Chars<'_>) -> bool {
+    let is_negated = rest.as_str().starts_with(['!', '^']);
+    if is_negated {
+        rest.next();
+    }
+    let inside = rest.as_str();
+    let len = inside.char_indices().skip(1).find(|(_, char)| *char == ']').map_or(inside.len(), |(at, _)| at);
+    *rest = inside[len..].chars();
+    rest.next();
+    !is_negated && inside[..len].contains('.')
 }
 
 /// The directories, without special characters, with which every pattern begins.
@@ -123,7 +172,16 @@ mod tests {
     #[test]
     fn hidden_names_are_noticed() {
         assert!(patterns(&["a/.github/*"]).hidden && patterns(&["x", ".env*"]).hidden);
-        assert!(!patterns(&["./a.b/*.c"]).hidden);
+        for named in
+            ["{.gh,a}/**", "{a,.gh}/**", "[.]gh/**", "[a.]gh/x", "\\.gh/*", "a/{b,{c,.d}}", "{,a/}.gh", "{{a/,b},c}.gh"]
+        {
+            assert!(patterns(&[named]).hidden, "{named}");
+        }
+        for plain in
+            ["./a.b/*.c", "*.c", "?.c", "a{.b,c}", "{a,b}.c", "[!.]a", "[^.]a", "x[.]a", "a\\.b", "[]a].b", "a,.b"]
+        {
+            assert!(!patterns(&[plain]).hidden, "{plain}");
+        }
     }
 
     #[test]

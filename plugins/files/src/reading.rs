@@ -1,5 +1,6 @@
 //! One file's content, or what is known of it.
 
+use crate::coding::{CHARACTER_REST_MAX, Coding, SNIFF_BYTES};
 use crate::listing::Kind;
 use std::time::UNIX_EPOCH;
 use vespiary_sdk::fs::{self, File};
@@ -8,14 +9,8 @@ use vespiary_sdk::prelude::*;
 /// Bytes one call reads when the caller names no length, and the most it may name.
 const LENGTH_MAX: u64 = 1 << 20;
 
-/// How much of a file is looked at to tell text from binary.
-const SNIFF_BYTES: usize = 8 << 10;
-
 /// Read at once while lines are counted.
 const CHUNK_BYTES: usize = 256 << 10;
-
-/// Most bytes of a character after its first.
-const CHARACTER_REST_MAX: u64 = 3;
 
 /// Arguments of `stat`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -69,6 +64,12 @@ pub enum Encoding {
     /// Text with bytes that are not UTF-8, each shown as U+FFFD.
     #[serde(rename = "utf-8-lossy")]
     Lossy,
+    /// Text in UTF-16, as a mark at the beginning says, exactly. `offset` and `bytes` are those of the file.
+    #[serde(rename = "utf-16")]
+    Utf16,
+    /// The same with something that is not UTF-16, shown as U+FFFD.
+    #[serde(rename = "utf-16-lossy")]
+    Utf16Lossy,
     /// Not text: there is a NUL near the beginning. No content is given.
     Binary,
     /// Not looked at, since the file is larger than `max_file_bytes`. No content is given.
@@ -167,16 +168,16 @@ fn range(file: &File, offset: u64, length: Option<u64>, content: &mut Content) -
     let window_start = offset.saturating_sub(CHARACTER_REST_MAX);
     let lead = index(offset - window_start);
     let mut window = file.read_at(window_start, lead + index(wanted + CHARACTER_REST_MAX))?;
-    if is_binary(file, window_start, &window)? {
+    let Some(coding) = coding(file, window_start, &window)? else {
         content.encoding = Encoding::Binary;
         return Ok(());
-    }
-    let begin = boundary(&window, lead);
-    let end = boundary(&window, lead + index(wanted)).max(begin);
+    };
+    let begin = coding.boundary(window_start, &window, lead);
+    let end = coding.boundary(window_start, &window, lead + index(wanted)).max(begin);
     window.truncate(end);
     window.drain(..begin);
     content.offset = window_start + begin as u64;
-    fill(window, content);
+    fill(coding, window, content);
     content.truncated = length.is_none() && content.offset + content.bytes < content.size;
     Ok(())
 }
@@ -191,93 +192,79 @@ fn lines(file: &File, args: &ReadArgs, content: &mut Content) -> Result<()> {
     }
     let mut kept = Vec::new();
     let (mut line, mut at, mut begins) = (1u64, 0u64, None);
-    'file: loop {
-        let chunk = file.read_at(at, CHUNK_BYTES)?;
-        if at == 0 && is_binary(file, 0, &chunk)? {
-            content.encoding = Encoding::Binary;
-            return Ok(());
+    let mut chunk = file.read_at(0, CHUNK_BYTES)?;
+    let Some(coding) = coding(file, 0, &chunk)? else {
+        content.encoding = Encoding::Binary;
+        return Ok(());
+    };
+    'file: while !chunk.is_empty() {
+        // Lines of UTF-16 end at even places, so only the last piece of the file may be odd.
+        if coding != Coding::Utf8 && chunk.len() > 1 && !chunk.len().is_multiple_of(2) {
+            chunk.pop();
         }
-        if chunk.is_empty() {
-            break;
-        }
-        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
             // Past the limit by a little, so that a character cut by it is seen whole.
             if line > last || kept.len() as u64 >= LENGTH_MAX + CHARACTER_REST_MAX {
                 break 'file;
             }
+            let (piece, after) = rest.split_at(coding.line_len(rest));
             if line >= first {
                 begins.get_or_insert(at);
                 kept.extend_from_slice(piece);
             }
             at += piece.len() as u64;
-            line += u64::from(piece.ends_with(b"\n"));
+            line += u64::from(coding.ends_line(piece));
+            rest = after;
         }
+        chunk = file.read_at(at, CHUNK_BYTES)?;
     }
     let Some(begins) = begins else {
         // An empty file is shown as such; whoever asks for line 1 on has all of it.
         if first == 1 {
             return Ok(());
         }
-        let has = if at == 0 { 0 } else { line_count(line, file, at)? };
+        let has = if at == 0 { 0 } else { line_count(coding, line, file, at)? };
         return Err(Error::invalid(format!("start_line {first} is past the end: {} has {has} lines", content.path)));
     };
-    content.truncated = cut_to_limit(&mut kept);
-    let shown = kept.iter().filter(|byte| **byte == b'\n').count() as u64 + u64::from(!kept.ends_with(b"\n"));
-    content.lines = Some([first, first + shown - 1]);
+    content.truncated = cut_to_limit(coding, begins, &mut kept);
+    content.lines = Some([first, first + coding.count_lines(&kept) - 1]);
     content.offset = begins;
-    fill(kept, content);
+    fill(coding, kept, content);
     Ok(())
 }
 
 /// `line` is the one after the last line end, which is no line where the file ends there.
-fn line_count(line: u64, file: &File, size: u64) -> Result<u64> {
-    let ends_whole = file.read_at(size - 1, 1)? == b"\n";
+fn line_count(coding: Coding, line: u64, file: &File, size: u64) -> Result<u64> {
+    let unit_bytes = if coding == Coding::Utf8 { 1 } else { 2 };
+    let ends_whole = coding.ends_line(&file.read_at(size.saturating_sub(unit_bytes), index(unit_bytes))?);
     Ok(line - u64::from(ends_whole))
 }
 
-/// Cuts text to what one call gives: to whole lines, or, where a single line is longer, to whole characters.
-fn cut_to_limit(text: &mut Vec<u8>) -> bool {
+/// Cuts text, which begins at `from` in the file, to what one call gives: to whole lines, or, where a single line is longer, to
+/// whole characters.
+fn cut_to_limit(coding: Coding, from: u64, text: &mut Vec<u8>) -> bool {
     let limit = index(LENGTH_MAX);
     if text.len() <= limit {
         return false;
     }
-    let whole_lines = text[..limit].iter().rposition(|byte| *byte == b'\n').map(|newline| newline + 1);
-    text.truncate(whole_lines.unwrap_or_else(|| boundary(text, limit)));
+    let whole_lines = coding.whole_lines(&text[..limit]);
+    text.truncate(whole_lines.unwrap_or_else(|| coding.boundary(from, text, limit)));
     true
 }
 
-fn fill(bytes: Vec<u8>, content: &mut Content) {
+fn fill(coding: Coding, bytes: Vec<u8>, content: &mut Content) {
     content.bytes = bytes.len() as u64;
-    content.text = String::from_utf8(bytes).unwrap_or_else(|error| {
-        content.encoding = Encoding::Lossy;
-        String::from_utf8_lossy(error.as_bytes()).into_owned()
-    });
+    (content.text, content.encoding) = coding.text(bytes);
 }
 
-/// Whether the file looks binary from its beginning, which may have to be read for a range further on.
-fn is_binary(file: &File, offset: u64, bytes: &[u8]) -> Result<bool> {
+/// How the file holds its text, told by its beginning, which may have to be read for a range further on; nothing for a binary
+/// file.
+fn coding(file: &File, offset: u64, bytes: &[u8]) -> Result<Option<Coding>> {
     if offset == 0 {
-        return Ok(bytes[..bytes.len().min(SNIFF_BYTES)].contains(&0));
+        return Ok(Coding::of(bytes));
     }
-    Ok(file.read_at(0, SNIFF_BYTES)?.contains(&0))
-}
-
-/// `at`, or the end of the character that has begun before it. Bytes that are no UTF-8 belong to no character.
-fn boundary(bytes: &[u8], at: usize) -> usize {
-    let at = at.min(bytes.len());
-    let begins = at.saturating_sub(index(CHARACTER_REST_MAX))..at;
-    begins.into_iter().find_map(|begin| end_of_character(bytes, begin).filter(|end| *end > at)).unwrap_or(at)
-}
-
-fn end_of_character(bytes: &[u8], begin: usize) -> Option<usize> {
-    let width = match bytes[begin] {
-        0xc2..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf4 => 4,
-        _ => 1,
-    };
-    let end = begin + width;
-    std::str::from_utf8(bytes.get(begin..end)?).ok().map(|_| end)
+    Ok(Coding::of(&file.read_at(0, SNIFF_BYTES)?))
 }
 
 /// Ranges in memory are bounded by [`LENGTH_MAX`], which fits anywhere.

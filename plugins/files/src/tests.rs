@@ -89,7 +89,7 @@ fn what_is_gone_when_sizes_are_asked_for_is_left_out_and_what_is_no_file_is_told
     let entry = |path: &str| Entry { path: path.into(), kind: Kind::File, size: None };
     let entries = ["a", "gone", "not-asked-for", "now-a-dir", "z"].map(entry);
     let mut listing = Listing { entries: entries.into(), ..Listing::default() };
-    measure(&mut listing, &[0, 1, 3, 4]);
+    measure(&mut listing, &[0, 1, 3, 4], 0);
     let shown: Vec<_> = listing.entries.iter().map(|entry| (entry.path.as_str(), entry.size)).collect();
     assert_eq!(shown, [("a", Some(1)), ("not-asked-for", None), ("z", Some(2))]);
     let skipped: Vec<_> = listing.skipped.iter().map(|skipped| skipped.path.as_str()).collect();
@@ -137,6 +137,8 @@ fn hidden_files_match_where_a_pattern_names_them() {
     assert_eq!(found(r#"{"patterns":["*.yml"]}"#), ["a.yml"]);
     assert_eq!(found(r#"{"patterns":[".github/**"]}"#), [".github/ci.yml"]);
     assert_eq!(found(r#"{"patterns":[".env*"]}"#), [".env.local"]);
+    assert_eq!(found(r#"{"patterns":["{.github,a}/**"]}"#), [".github/ci.yml"]);
+    assert_eq!(found(r#"{"patterns":["[.]github/**"]}"#), [".github/ci.yml"]);
     assert_eq!(found(r#"{"patterns":["*.yml"],"hidden":true}"#), [".github/ci.yml", ".x/y.yml", "a.yml"]);
 }
 
@@ -152,6 +154,44 @@ fn an_answer_stays_below_what_a_call_may_return() {
     assert!(found.truncated);
     let answer = serde_json::to_vec(&found).unwrap().len();
     assert!((3 << 20..8 << 20).contains(&answer), "{answer} bytes");
+}
+
+/// In JSON a control character is six bytes.
+#[test]
+fn names_of_control_characters_and_none_that_are_text_leave_an_answer() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tree(&[]);
+    let deep = format!("{}/", "\u{1}".repeat(250)).repeat(12);
+    fs::create_dir_all(dir.path().join(&deep)).unwrap();
+    for number in 0..600 {
+        fs::write(dir.path().join(format!("{deep}{number}")), b"").unwrap();
+    }
+    let answer = |args: &str| {
+        let found = list(from::<ListArgs>(args)).unwrap();
+        (found.truncated, found.skipped.len(), serde_json::to_vec(&found).unwrap().len())
+    };
+    let (truncated, _, len) = answer(r#"{"recursive":true}"#);
+    assert!(truncated && (3 << 20..5 << 20).contains(&len), "{truncated} {len} bytes");
+    for number in 0..600 {
+        fs::remove_file(dir.path().join(format!("{deep}{number}"))).unwrap();
+        let name = [b"\xff", number.to_string().as_bytes()].concat();
+        fs::write(dir.path().join(&deep).join(std::ffi::OsStr::from_bytes(&name)), b"").unwrap();
+    }
+    let (truncated, skipped, len) = answer(r#"{"recursive":true}"#);
+    assert!(truncated && skipped > 100 && len < 5 << 20, "{truncated} {skipped} {len} bytes");
+}
+
+/// What is remembered of a file is its content; a time that was told would be told again when it is another.
+#[test]
+fn what_tells_a_time_is_not_declared_deterministic() {
+    let manifest = include_str!("../plugin.toml");
+    let tools: Vec<(&str, bool)> = manifest
+        .split("[tools.")
+        .skip(1)
+        .filter_map(|tool| Some((tool.split_once(']')?.0, tool.contains("deterministic = true"))))
+        .collect();
+    let expected = [("list", true), ("glob", true), ("stat", false), ("read", true), ("write", false), ("edit", false)];
+    assert_eq!(tools, expected);
 }
 
 fn bytes(path: &str, offset: u64, length: u64) -> ReadArgs {
@@ -208,6 +248,55 @@ fn lines_are_counted_from_one_and_the_last_is_included() {
     assert!(why(lines("t", 3, 2)).contains("lines 3 to 2") && why(lines("t", 0, 2)).contains("count from 1"));
     let both = ReadArgs { offset: 1, ..lines("t", 1, 2) };
     assert!(why(both).contains("not both"));
+}
+
+/// A text in UTF-16, with its mark, in both orders.
+fn wide(text: &str) -> [Vec<u8>; 2] {
+    let units = || std::iter::once(0xfeff).chain(text.encode_utf16());
+    [units().flat_map(u16::to_le_bytes).collect(), units().flat_map(u16::to_be_bytes).collect()]
+}
+
+#[test]
+fn text_in_utf_16_is_read_in_ranges_and_lines_as_other_text_is() {
+    let text = "aé\n日🐝\u{a0a}z\n🐝";
+    for bytes_of_file in wide(text) {
+        let _dir = tree(&[("t", &bytes_of_file)]);
+        let size = bytes_of_file.len() as u64;
+        for stride in 1..=9 {
+            let mut joined = String::new();
+            for offset in (0..size).step_by(stride) {
+                let part = read(bytes("t", offset, stride as u64)).unwrap();
+                assert_eq!(part.encoding, Encoding::Utf16, "{part:?}");
+                assert_eq!(part.bytes, part.text.encode_utf16().count() as u64 * 2, "{part:?}");
+                joined += &part.text;
+            }
+            assert_eq!(joined.strip_prefix('\u{feff}'), Some(text), "in steps of {stride}");
+        }
+        let part = read(lines("t", 2, 2)).unwrap();
+        assert_eq!((part.text.as_str(), part.lines, part.offset, part.bytes), ("日🐝\u{a0a}z\n", Some([2, 2]), 8, 12));
+        assert_eq!(read(lines("t", 3, 9)).unwrap().text, "🐝");
+        assert!(read(lines("t", 4, 9)).unwrap_err().to_string().ends_with("t has 3 lines"));
+    }
+    let _dir =
+        tree(&[("ended", &wide("one\ntwo\n")[0]), ("odd", b"\xff\xfea\0\n\0b"), ("utf-32", b"\xff\xfe\0\0a\0\0\0")]);
+    assert!(read(lines("ended", 3, 3)).unwrap_err().to_string().ends_with("ended has 2 lines"));
+    let odd = read(lines("odd", 1, 9)).unwrap();
+    assert_eq!(
+        (odd.encoding, odd.text.as_str(), odd.lines),
+        (Encoding::Utf16Lossy, "\u{feff}a\n\u{fffd}", Some([1, 2]))
+    );
+    assert_eq!(read(bytes("utf-32", 0, 9)).unwrap().encoding, Encoding::Binary);
+}
+
+#[test]
+fn a_long_file_of_utf_16_is_cut_to_whole_lines() {
+    let _dir = tree(&[("t", &wide(&"0123456\n".repeat(100_000))[1]), ("long", &wide(&"🐝".repeat(400_000))[0])]);
+    let part = read(lines("t", 1, 100_000)).unwrap();
+    assert_eq!((part.lines, part.bytes, part.truncated), (Some([1, 65_535]), 65_535 * 16 + 2, true));
+    let part = read(lines("t", 70_000, 70_000)).unwrap();
+    assert_eq!((part.text.as_str(), part.offset), ("0123456\n", 69_999 * 16 + 2));
+    let part = read(lines("long", 1, 1)).unwrap();
+    assert_eq!((part.encoding, part.bytes % 4, part.truncated), (Encoding::Utf16, 2, true));
 }
 
 #[test]
@@ -318,6 +407,7 @@ fn an_edit_happens_exactly_as_often_as_expected() {
     let once = why(args("a b", 2));
     assert!(once.contains("once in f, at line 1, expected 2"), "{once}");
     assert!(why(args("zzz", 1)).contains("does not occur in f") && why(args("", 1)).contains("old is empty"));
+    assert!(why(args("a", 500_001)).contains("expected_count is past 500000"));
     assert!(why(args("a", 0)).contains("expected_count is 0") && why(args("XY", 1)).contains("the same"));
     assert_eq!(fs::read(dir.path().join("f")).unwrap(), content, "a refused edit changes nothing");
     let edited = edit(args("a ", 2)).unwrap();
@@ -328,7 +418,8 @@ fn an_edit_happens_exactly_as_often_as_expected() {
 
 #[test]
 fn an_edit_that_nearly_fits_says_why_not() {
-    let _dir = tree(&[("dos", b"one\r\ntwo\r\n"), ("unix", b"x\n  one\ntwo\n"), ("d/f", b"")]);
+    let _dir =
+        tree(&[("dos", b"one\r\ntwo\r\n"), ("unix", b"x\n  one\ntwo\n"), ("d/f", b""), ("wide", b"\xff\xfex\0")]);
     let why = |path: &str, old: &str| {
         edit(EditArgs { path: path.into(), old: old.into(), new: String::new(), expected_count: 1 }).unwrap_err()
     };
@@ -337,6 +428,7 @@ fn an_edit_that_nearly_fits_says_why_not() {
     assert!(
         why("unix", "\tone\nTWO").to_string().contains("its first line, without the white space around it, does at 2;")
     );
+    assert!(why("wide", "x").to_string().contains("wide is UTF-16"));
     assert!(why("d", "x").to_string().contains("d is a directory"));
     assert!(matches!(why("none", "x"), Error::NotFound(_)));
 }

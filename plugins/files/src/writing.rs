@@ -1,6 +1,7 @@
 //! Changing files: whole, or by replacing one exact piece of text with another. What must never live here: a change that
 //! begins before it is known that it fits.
 
+use crate::coding::Coding;
 use memchr::memmem;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind};
@@ -9,6 +10,9 @@ use vespiary_sdk::prelude::*;
 
 /// Bytes of a file that can be edited: the file, its new content and a copy of either fit the memory of a cell.
 const EDIT_BYTES_MAX: u64 = 24 << 20;
+
+/// Most places of one text in a file that is edited, since the answer names the line of each.
+const PLACES_MAX: usize = 500_000;
 
 /// Lines that a message names.
 const LINES_NAMED: usize = 20;
@@ -39,7 +43,7 @@ pub struct EditArgs {
     pub old: String,
     /// What to put in its place.
     pub new: String,
-    /// How often `old` must occur; every occurrence is replaced. 1 when not given.
+    /// How often `old` must occur; every occurrence is replaced. 1 when not given, at most 500,000.
     #[serde(default = "one")]
     pub expected_count: usize,
 }
@@ -112,6 +116,9 @@ pub fn edit(args: EditArgs) -> Result<Edited> {
     if args.expected_count == 0 {
         return Err(Error::invalid("expected_count is 0; there would be nothing to do"));
     }
+    if args.expected_count > PLACES_MAX {
+        return Err(Error::invalid(format!("expected_count is past {PLACES_MAX}; use files.write for such a change")));
+    }
     let path = fs::clean(&args.path)?;
     if fs::metadata(&path)?.is_dir() {
         return Err(Error::invalid(format!("{path} is a directory; name the file to edit in it")));
@@ -119,6 +126,10 @@ pub fn edit(args: EditArgs) -> Result<Edited> {
     let mut content = Vec::new();
     if File::open(&path)?.read_whole(&mut content, EDIT_BYTES_MAX)? == Size::CutOff {
         return Err(Error::failed(format!("{path} is larger than {EDIT_BYTES_MAX} bytes, too large to edit")));
+    }
+    // `old` in UTF-8 could be found in the middle of its characters.
+    if Coding::of(&content).is_some_and(|coding| coding != Coding::Utf8) {
+        return Err(Error::failed(format!("{path} is UTF-16, which is read as text and cannot be edited")));
     }
     let places: Vec<usize> = memmem::find_iter(&content, &args.old).collect();
     let lines = lines_at(&content, &places);

@@ -125,6 +125,32 @@ fn an_answer_stays_below_what_a_call_may_return() {
     assert!((2 << 20..8 << 20).contains(&answer), "{answer} bytes");
 }
 
+/// In JSON a control character is six bytes.
+#[test]
+fn a_log_full_of_control_characters_cuts_the_answer_and_loses_no_match() {
+    let line = [b"x".as_slice(), &[1; 1900], b"\n"].concat();
+    let _root = tree(&[("log", &line.repeat(1000)), ("z", b"x")]);
+    for args in [json!({ "pattern": "x" }), json!({ "pattern": "x", "before": 50, "after": 50 })] {
+        let cut = search(args).unwrap();
+        assert!(cut.truncated && cut.matches.len() > 5, "{}", cut.matches.len());
+        let answer = serde_json::to_vec(&cut).unwrap().len();
+        assert!((4 << 20..6 << 20).contains(&answer), "{answer} bytes");
+    }
+}
+
+#[test]
+fn what_is_passed_over_is_counted_past_a_size() {
+    let root = tree(&[("z", b"x")]);
+    let deep = format!("{}/", "\u{1}".repeat(240)).repeat(6);
+    create_dir_all(&deep).unwrap();
+    for number in 0..1000 {
+        std::os::unix::fs::symlink("z", root.path().join(format!("{deep}{number}"))).unwrap();
+    }
+    let found = search(json!({ "pattern": "x" })).unwrap();
+    assert_eq!((found.skipped.len() as u64 + found.skipped_more, found.matches.len()), (1000, 1));
+    assert!(serde_json::to_vec(&found).unwrap().len() < 2 << 20);
+}
+
 #[test]
 fn what_is_passed_over_is_counted_past_a_limit() {
     let root = tree(&[("z", b"x")]);
