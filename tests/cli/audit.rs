@@ -121,6 +121,32 @@ fn what_was_planted_is_found_and_what_was_not_examined_is_named() {
     }
 }
 
+/// Without them nothing is known to be wrong, and nobody may take that for good news.
+#[test]
+fn advisories_that_cannot_be_read_are_among_what_was_not_examined() {
+    let (place, _closed) = planted();
+    place.file("osv/TEST-2026-1.json", "{ \"id\": 7 }");
+    let answer = audit(&place, &["--json"]).json("vespiary.run/1");
+    let told = &answer["value"]["advisories"];
+    assert_eq!((&told["given"], &told["records"], &told["unreadable"]), (&true.into(), &1.into(), &1.into()), "{told}");
+    let skipped = answer["value"]["skipped"].as_array().unwrap();
+    assert!(skipped.iter().any(|skip| skip["path"] == "osv"), "{skipped:#?}");
+    // A member that says nothing is no fault.
+    place.file("osv/TEST-2026-1.json", ADVISORY.replace("\"affected\"", "\"aliases\": null,\n  \"affected\""));
+    let answer = audit(&place, &["--json"]).json("vespiary.run/1");
+    assert_eq!(answer["value"]["advisories"]["unreadable"], 0);
+    finding(&answer, "vulnerable-dependency");
+}
+
+#[test]
+fn requirements_in_a_directory_of_theirs_are_read() {
+    let place = Place::new();
+    place.file("requirements/base.txt", "victim-lib==1.2.3\n");
+    place.file("osv/TEST-2026-1.json", ADVISORY.replace("npm", "PyPI").replace("SEMVER", "ECOSYSTEM"));
+    let answer = audit(&place, &["--json"]).json("vespiary.run/1");
+    assert_eq!(finding(&answer, "vulnerable-dependency")["path"], "requirements/base.txt");
+}
+
 /// 40 directories of 9 files, and two that one agent does not come to the end of.
 fn wide() -> Place {
     let place = Place::new();

@@ -354,8 +354,11 @@ fn what_an_isolated_agent_did_outside_is_neither_done_again_nor_forgotten() {
     let of = |sort: &str| -> Vec<&Value> {
         events.iter().filter(|(name, _)| name == sort).map(|(_, event)| event).collect()
     };
-    let programs: Vec<_> =
-        of("call-intended").into_iter().filter(|event| event["tool"] == "exec.run").map(|event| &event["call"]).collect();
+    let programs: Vec<_> = of("call-intended")
+        .into_iter()
+        .filter(|event| event["tool"] == "exec.run")
+        .map(|event| &event["call"])
+        .collect();
     let ends: Vec<_> = of("call-ended").into_iter().filter(|event| programs.contains(&&event["call"])).collect();
     assert_eq!(ends.len(), 2, "{ends:#?}");
     assert!(ends[0]["reused"].is_object() && ends[0]["failure"].is_null(), "{:#}", ends[0]);

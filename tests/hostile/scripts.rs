@@ -277,7 +277,9 @@ fn agent_flood() {
         assert!(report.agents <= 1_000, "{}", report.agents);
         let ended = match &report.error {
             Some(RunError::Engine(Failure::Limit(_) | Failure::Trapped(_))) => true,
-            Some(RunError::Script(thrown)) => thrown.message.contains("threw null") || thrown.message.contains("memory"),
+            Some(RunError::Script(thrown)) => {
+                thrown.message.contains("threw null") || thrown.message.contains("memory")
+            }
             _ => false,
         };
         assert!(ended, "{report:?}");
