@@ -305,3 +305,30 @@ fn unusable(dir: &Path, error: &io::Error) -> Trouble {
     let next = "make it a directory that you own and can write, or set VESPIARY_HOME to another one";
     Trouble::failed(format!("{} cannot be used", dir.display()), error, next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever watches a run looks again and again whether it lives, and holds its lock for that moment.
+    #[test]
+    fn a_glance_keeps_nobody_from_driving_a_run() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::in_dir(temp.path());
+        let run: RunId = "r".parse().unwrap();
+        let path = make(&home, &run).unwrap().join(LOCK);
+        let looking = File::create(&path).unwrap();
+        flock(&looking, FlockOperation::NonBlockingLockShared).unwrap();
+        let live = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(BETWEEN_GLANCES * 2);
+                drop(looking);
+            });
+            Live::begin(&home, &run).unwrap()
+        });
+        assert!(is_live(&home, &run));
+        assert!(Live::take(&home, &run).unwrap().is_none(), "who drives it keeps it");
+        drop(live);
+        assert!(!is_live(&home, &run));
+    }
+}

@@ -27,6 +27,12 @@ impl Home {
         Self::from_env(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
     }
 
+    /// All of them below `dir`.
+    #[cfg(test)]
+    pub(crate) fn in_dir(dir: &Path) -> Self {
+        Self { state: dir.join("state"), cache: dir.join("cache"), policy: None }
+    }
+
     fn from_env(env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Trouble> {
         if let Some(home) = env("VESPIARY_HOME") {
             let home = std::path::absolute(&home).map_err(|error| {

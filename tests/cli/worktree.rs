@@ -151,6 +151,50 @@ fn a_project_that_moved_on_is_not_overwritten() {
     assert_eq!(content(&place, "src/a.txt"), lines(&[(5, "five")]));
 }
 
+/// Before anything has moved nothing is half-way, and nobody is kept from the directory.
+#[test]
+fn an_apply_that_fails_before_it_writes_is_in_nobodys_way() {
+    let place = place();
+    let one = run(&place, &[("x", vec![write("one.txt", "1")])], &[]).exits(0).json("vespiary.run/1");
+    let other = run(&place, &[("x", vec![write("two.txt", "2")])], &[]).exits(0).json("vespiary.run/1");
+    let (one, other) = (one["run"].as_str().unwrap(), other["run"].as_str().unwrap());
+    // What would be written has nowhere to wait.
+    let in_the_way = place.file(format!(".vespiary-apply-{one}"), "");
+    place.vespiary(&["runs", "apply", one]).exits(1).complains(&["cannot be applied"]);
+    place.vespiary(&["runs", "apply", one, "--abandon"]).exits(2).complains(&["no apply of its changes was interrupted"]);
+    place.vespiary(&["runs", "apply", other]).exits(0);
+    fs::remove_file(in_the_way).unwrap();
+    place.vespiary(&["runs", "apply", one]).exits(0);
+    assert_eq!((content(&place, "one.txt"), content(&place, "two.txt")), ("1".into(), "2".into()));
+}
+
+#[test]
+fn an_apply_that_cannot_be_finished_can_be_given_up() {
+    let place = place();
+    let changes = vec![write("one.txt", "1"), edit("b.txt", "b", "c")];
+    let one = run(&place, &[("x", changes)], &[]).exits(0).json("vespiary.run/1");
+    let other = run(&place, &[("x", vec![write("two.txt", "2")])], &[]).exits(0).json("vespiary.run/1");
+    let (one, other) = (one["run"].as_str().unwrap(), other["run"].as_str().unwrap());
+    // As a kill between two of its steps leaves it; then somebody edits what was still to come.
+    let applies = place.home().join("state/applies");
+    fs::create_dir_all(&applies).unwrap();
+    fs::write(applies.join(one), fs::canonicalize(place.project()).unwrap().to_str().unwrap()).unwrap();
+    place.file(format!(".vespiary-apply-{one}/0"), "c\n");
+    place.file("one.txt", "1");
+    place.file("b.txt", "mine\n");
+    place.vespiary(&["runs", "apply", other]).exits(1).complains(&["half-way into this directory", "--abandon"]);
+    let said = place.vespiary(&["runs", "apply", one]).exits(1);
+    assert!(said.out().contains("not finished: an apply was interrupted") && said.out().contains("--abandon"), "{}", said.out());
+    let given_up = place.vespiary(&["runs", "apply", one, "--abandon", "--json"]).exits(0).json("vespiary.apply/1");
+    assert_eq!(
+        (&given_up["outcome"], &given_up["changes"]),
+        (&json!("abandoned"), &json!([{ "path": "one.txt", "what": "made" }]))
+    );
+    assert!(!place.project().join(format!(".vespiary-apply-{one}")).exists());
+    assert_eq!((content(&place, "b.txt"), content(&place, "one.txt")), ("mine\n".into(), "1".into()), "nothing else is touched");
+    place.vespiary(&["runs", "apply", other]).exits(0);
+}
+
 #[test]
 fn a_whole_run_can_apply_itself_and_a_degraded_one_does_not() {
     let place = place();

@@ -43,6 +43,7 @@ const THREATS: &[(&str, &str)] = &[
     ("an agent that asks for more than it has", "agents"),
     ("an agent that starts agents without end", "agents"),
     ("a script that attacks its engine", "scripts"),
+    ("a script that has the host work for it", "scripts"),
     ("a script, agent or tool that decides a gate", "scripts"),
     ("a script that calls others", "scripts"),
     ("a guest that speaks for the host", "agents"),

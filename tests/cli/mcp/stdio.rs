@@ -514,6 +514,42 @@ fn a_plugin_that_changes_is_offered_anew_and_never_with_more() {
     assert!(names(&mut client).contains(&"mine_neighbour".to_owned()));
 }
 
+/// A run that the server starts is a process of its own, which reads the plugin's file anew.
+#[test]
+fn a_run_has_the_servers_plugins_and_no_wider_ones() {
+    let place = Place::new();
+    place.file("a/x.txt", "shown\n");
+    place.file("b/s.txt", "hidden\n");
+    let manifest = |need: &str| {
+        format!(
+            "name = 'mine'\nversion = '1'\nkind = 'tools'\ndescription = 'd'\n\
+             [[needs]]\ncapability = '{need}'\nreason = 'r'\n"
+        )
+    };
+    let plugin = place.plugin(&component("plugins/built/files.wasm"), &manifest("read:a"));
+    let mut client = Client::connect(&place, RECENT, false, &["--plugin", plugin.to_str().unwrap()]);
+    let read = |client: &mut Client, path: &str| {
+        let body = format!("return await tool('mine.read', {{ path: '{path}' }}).catch((e) => ({{ refused: e.message }}))");
+        let started = client.gives("run_workflow", json!({ "script": script(&body) }));
+        client.outcome(started["run"].as_str().unwrap())["value"].clone()
+    };
+    assert_eq!(read(&mut client, "a/x.txt")["text"], "shown\n");
+    assert!(read(&mut client, "b/s.txt")["refused"].is_string());
+    // What wants more is no longer there, for the server and for what it starts.
+    std::fs::write(place.path("plugin.toml"), manifest("read:.")).unwrap();
+    client.heard.clear();
+    while !client.heard.iter().any(|heard| heard["method"] == "notifications/tools/list_changed") {
+        client.request("ping", json!({}));
+        thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let said = read(&mut client, "b/s.txt");
+    assert!(said["refused"].as_str().unwrap().contains("mine"), "{said}");
+    // As who looks between the writing and the taking up would have it: the file is another than the server's.
+    let args = ["--plugin", plugin.to_str().unwrap(), "--plugin-is", &"0".repeat(64)];
+    let script = place.script("return 1\n");
+    place.run(&script, &args).exits(3).complains(&["it is not what the server that starts this run took up"]);
+}
+
 #[test]
 fn escapes_of_a_guest_reach_no_terminal_through_a_client() {
     let place = Place::new();
