@@ -161,7 +161,10 @@ fn an_apply_that_fails_before_it_writes_is_in_nobodys_way() {
     // What would be written has nowhere to wait.
     let in_the_way = place.file(format!(".vespiary-apply-{one}"), "");
     place.vespiary(&["runs", "apply", one]).exits(1).complains(&["cannot be applied"]);
-    place.vespiary(&["runs", "apply", one, "--abandon"]).exits(2).complains(&["no apply of its changes was interrupted"]);
+    place
+        .vespiary(&["runs", "apply", one, "--abandon"])
+        .exits(2)
+        .complains(&["no apply of its changes was interrupted"]);
     place.vespiary(&["runs", "apply", other]).exits(0);
     fs::remove_file(in_the_way).unwrap();
     place.vespiary(&["runs", "apply", one]).exits(0);
@@ -184,14 +187,22 @@ fn an_apply_that_cannot_be_finished_can_be_given_up() {
     place.file("b.txt", "mine\n");
     place.vespiary(&["runs", "apply", other]).exits(1).complains(&["half-way into this directory", "--abandon"]);
     let said = place.vespiary(&["runs", "apply", one]).exits(1);
-    assert!(said.out().contains("not finished: an apply was interrupted") && said.out().contains("--abandon"), "{}", said.out());
+    assert!(
+        said.out().contains("not finished: an apply was interrupted") && said.out().contains("--abandon"),
+        "{}",
+        said.out()
+    );
     let given_up = place.vespiary(&["runs", "apply", one, "--abandon", "--json"]).exits(0).json("vespiary.apply/1");
     assert_eq!(
         (&given_up["outcome"], &given_up["changes"]),
-        (&json!("abandoned"), &json!([{ "path": "one.txt", "what": "made" }]))
+        (&json!("abandoned"), &json!([{ "path": "one.txt", "what": "added" }]))
     );
     assert!(!place.project().join(format!(".vespiary-apply-{one}")).exists());
-    assert_eq!((content(&place, "b.txt"), content(&place, "one.txt")), ("mine\n".into(), "1".into()), "nothing else is touched");
+    assert_eq!(
+        (content(&place, "b.txt"), content(&place, "one.txt")),
+        ("mine\n".into(), "1".into()),
+        "nothing else is touched"
+    );
     place.vespiary(&["runs", "apply", other]).exits(0);
 }
 

@@ -529,8 +529,11 @@ fn a_run_has_the_servers_plugins_and_no_wider_ones() {
     let plugin = place.plugin(&component("plugins/built/files.wasm"), &manifest("read:a"));
     let mut client = Client::connect(&place, RECENT, false, &["--plugin", plugin.to_str().unwrap()]);
     let read = |client: &mut Client, path: &str| {
-        let body = format!("return await tool('mine.read', {{ path: '{path}' }}).catch((e) => ({{ refused: e.message }}))");
-        let started = client.gives("run_workflow", json!({ "script": script(&body) }));
+        let script = format!(
+            "export const meta = {{ name: 'reads', description: 'd' }}\n\
+             return await tool('mine.read', {{ path: '{path}' }}).catch((e) => ({{ refused: e.message }}))\n"
+        );
+        let started = client.gives("run_workflow", json!({ "script": script }));
         client.outcome(started["run"].as_str().unwrap())["value"].clone()
     };
     assert_eq!(read(&mut client, "a/x.txt")["text"], "shown\n");
