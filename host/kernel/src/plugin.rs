@@ -195,6 +195,19 @@ pub(crate) mod tests {
         assert_eq!(faults.len(), 4, "{faults:?}");
     }
 
+    /// Each call is judged by all of them, one against the other.
+    #[test]
+    fn a_manifest_that_asks_for_too_much_at_once_is_refused() {
+        let manifest = |needs: usize| {
+            let need = |n| format!("[[needs]]\ncapability='read:d{n}'\nreason='r'\n");
+            let needs = (0..needs).map(need).collect::<String>();
+            Manifest::parse(&format!("name='x'\nversion='1'\nkind='tools'\ndescription='d'\n{needs}"))
+        };
+        manifest(NEEDS_MAX).unwrap();
+        let error = manifest(NEEDS_MAX + 1).unwrap_err().to_string();
+        assert!(error.contains("65 needs") && error.contains("64"), "{error}");
+    }
+
     #[test]
     fn an_unknown_key_is_refused_with_its_place() {
         let error =
