@@ -37,6 +37,9 @@ const STEPS_A_CHARACTER: u64 = 16;
 /// Memory one pattern may compile to, bytes. Bounds the time of a match together with the text's length.
 const PATTERN_BYTES_MAX: usize = 256 << 10;
 
+/// Memory that matching by one pattern may take on each thread, and keeps, bytes. Where that is too little, matching is slower.
+const PATTERN_CACHE_BYTES_MAX: usize = 512 << 10;
+
 /// Different patterns of one schema: with the longest each, they take 16 MiB and some tenths of a second.
 const PATTERNS_MAX: usize = 64;
 
@@ -190,7 +193,8 @@ impl Judge {
         }
         let patterns = bounded(&schema)?;
         may_compile(patterns as u64).map_err(BadSchema::Limit)?;
-        let options = jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
+        let options =
+            jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_CACHE_BYTES_MAX);
         let built = jsonschema::options().with_pattern_options(options).build(&schema);
         let validator = built.map_err(|error| brief(error.to_string(), WHY_BYTES_MAX))?;
         Ok(Self { text, schema, patterns, validator })
