@@ -85,11 +85,11 @@ impl Target {
         Ok(differing)
     }
 
-    /// Every path that is as the change set leaves it, and was not so before.
+    /// Every path that is as the change set leaves it, or from which something has gone while nothing has come.
     pub fn in_place(&self, set: &ChangeSet) -> io::Result<Vec<TreePath>> {
         let mut placed = Vec::new();
         for (path, change) in set {
-            if self.standing(path, change)? == Standing::After {
+            if matches!(self.standing(path, change)?, Standing::After | Standing::Between) {
                 placed.push(path.clone());
             }
         }

@@ -119,9 +119,12 @@ fn lock(home: &Home, run: &RunId) -> io::Result<File> {
         let mut glances = 0;
         while let Err(errno) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever looks whether somebody holds it holds it for that moment.
-            if errno != Errno::WOULDBLOCK || glances == GLANCES_MAX {
+            // Whoever only looks shares it.
+            let driven = errno == Errno::WOULDBLOCK && flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+            if errno != Errno::WOULDBLOCK || driven || glances == GLANCES_MAX {
                 return Err(errno.into());
             }
+            flock(&file, FlockOperation::Unlock)?;
             glances += 1;
             std::thread::sleep(BETWEEN_GLANCES);
         }

@@ -330,14 +330,16 @@ fn an_effect_in_doubt_is_asked_about() {
 #[test]
 fn what_an_isolated_agent_did_outside_is_neither_done_again_nor_forgotten() {
     let place = Place::new();
-    let manifest = WRITER.replace("'write:.'", "'exec:sh'");
+    // With the network, that is: a program that can neither write nor send has changed nothing.
+    let manifest = WRITER.replace("'write:.'", "'exec:sh'") + "[[needs]]\ncapability = 'net:*:*'\nreason = 'r'\n";
     let plugin = place.plugin(&component("tests/guests/built/writer-agent.wasm"), &manifest);
     let script = place.script(
         "const sh = text => ({ tool: 'exec.run', arguments: { program: 'sh', args: ['-c', text] } })\n\
          const calls = [sh('echo done'), sh('sleep 600')]\n\
          return await agent('go', { agentType: 'writer', isolation: 'worktree', context: { calls } })\n",
     );
-    let args = place.run_args(&script, &["--allow", "exec:sh", "--plugin", plugin.to_str().unwrap()]);
+    let args =
+        place.run_args(&script, &["--allow", "exec:sh", "--allow", "net:*:*", "--plugin", plugin.to_str().unwrap()]);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let running = super::Running::start(place.command_for_signals(&args));
     // The agent itself and its two programs.

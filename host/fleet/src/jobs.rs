@@ -200,9 +200,10 @@ impl Ground {
         let effort = options.effort.as_deref().filter(|_| model.is_some());
         let task = Task { prompt, context: &options.context, schema, model, effort };
         let task = Json::of(&task).map_err(|e| invalid(e.to_string()))?;
-        // All that is left of its options is no longer than they were.
-        let weight = self.pending.take(task.len_bytes().saturating_add(written))?;
+        // The context is in the task; all that is left of the options is no longer than they were without it.
+        let rest = written.saturating_sub(options.context.len_bytes());
         options.context = Json::null();
+        let weight = self.pending.take(task.len_bytes().saturating_add(rest))?;
         let agent = {
             let wanted = options.wanted(self.who.grant())?;
             let starter = self.phases.starter(options.phase.as_deref(), &self.who);

@@ -74,9 +74,14 @@ impl Grant {
         self.0.iter().any(Capability::has_effects)
     }
 
-    /// Whether a call under this grant can change what no worktree holds: what programs, servers and the network are told to do.
+    /// Whether a call under this grant can change what no worktree holds: what servers and the network are told to do. An isolated
+    /// agent's program cannot write, so it can only with the network.
     pub fn has_effects_outside(&self) -> bool {
-        self.0.iter().any(|held| held.has_effects() && held.reaches_out())
+        let network = || self.0.iter().any(|held| matches!(held, Capability::Net(_)));
+        self.0.iter().any(|held| match held {
+            Capability::Exec(_) => network(),
+            held => held.has_effects() && held.reaches_out(),
+        })
     }
 
     fn minimal(capabilities: impl IntoIterator<Item = Capability>) -> Self {

@@ -212,13 +212,16 @@ impl Recollection {
             let origin = Origin { run: run.clone(), call: call.id };
             let Some(key) = call.key else { continue };
             let first = call.reused.clone().unwrap_or_else(|| origin.clone());
+            let agent = agents.get(&call.agent);
+            let answered = call.answered.is_some();
             let Some(ended) = call.answered.filter(|_| !call.in_doubt) else {
-                if resumed && call.in_doubt && known.insert(first) {
+                // An answer that cannot stand for what was lost is asked about only where the agent has it lost.
+                let lost = agent.is_some_and(|agent| matches!(agent.ended, None | Some(Some(Failure::Cancelled))));
+                if resumed && call.in_doubt && (lost || !answered) && known.insert(first) {
                     self.interrupted().entry(key).or_default().push(origin);
                 }
                 continue;
             };
-            let agent = agents.get(&call.agent);
             // An agent that ended badly has no answer, whatever its last call said; one that wrote into a worktree has one only
             // if what it wrote was taken. What was stopped is as good as killed: what its calls had done by then is done.
             // Of an earlier run it must have ended: only then did its answer have the shape that was asked for, and since such answers are

@@ -214,10 +214,10 @@ impl Shared {
 /// Why code that this very program compiled just now does not load. Its settings are this engine's, so either the machine is at fault,
 /// or the component has more of something than a cell has room for, and always will.
 fn unloadable(error: &wasmtime::Error) -> Failure {
-    match error.downcast_ref::<std::io::Error>() {
-        Some(_) => Failure::Host(format!("code that was compiled just now does not load: {error:#}")),
-        None => Failure::Unrunnable(text::cause(format!("no cell has room for it: {error:#}"))),
+    if error.is::<std::io::Error>() || error.is::<rustix::io::Errno>() || error.is::<wasmtime::OutOfMemory>() {
+        return Failure::Host(format!("code that was compiled just now does not load: {error:#}"));
     }
+    Failure::Unrunnable(text::cause(format!("no cell has room for it: {error:#}")))
 }
 
 fn import_names(engine: &Engine, component: &Component) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! A catalog that outlives its files: a server's, which goes on while somebody builds a plugin anew. A plugin that has changed is
 //! taken up if it declares no need that it did not have before; whatever wants more waits until a person starts the server again.
 
-use super::Shelf;
+use super::{Entry, Shelf};
 use crate::disk;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,9 @@ impl Renewable {
         }
         // A manifest alone can change, too: what it now allows less of must not stay in force.
         let changed = !before.iter().map(|entry| &entry.plugin).eq(after.iter().map(|entry| &entry.plugin));
-        if changed {
+        // A comment changes nothing that is offered, and is another file to whoever reads it anew.
+        let forms = |shelf: &Shelf| -> Vec<_> { shelf.iter().map(Entry::form).collect() };
+        if changed || forms(&before) != forms(&after) {
             *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         }
         (changed, complaints)
@@ -144,6 +146,11 @@ mod tests {
         write(&changed, "");
         assert_eq!(renewable.renew(&paths, |_| None), (true, Vec::new()), "the manifest alone");
         assert!(needs(&renewable).is_empty());
+        let form = |renewable: &Renewable| renewable.now().entry("mine").unwrap().form();
+        let before = form(&renewable);
+        write(&changed, "# a comment\n");
+        assert_eq!(renewable.renew(&paths, |_| None), (false, Vec::new()), "nothing that is offered");
+        assert_ne!(form(&renewable), before, "the runs of a server read the file");
         write(&changed, &need("read:src"));
         assert!(renewable.renew(&paths, |_| None).0);
         assert_eq!(needs(&renewable), ["read:src"]);

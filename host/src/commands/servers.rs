@@ -64,7 +64,7 @@ pub(super) fn list(dir: &Path, output: Output) -> Result<Exit, Trouble> {
 /// `mcp untrust`
 pub(super) fn untrust(server: &PluginName, dir: &Path, output: Output) -> Result<Exit, Trouble> {
     let root = wiring::project(dir)?;
-    let was_trusted = file::change(&root, |lock| lock.remove(server))?;
+    let was_trusted = file::change(&Home::locate()?, &root, |lock| lock.remove(server))?;
     if output.json {
         print_json(&json!({ "schema": "vespiary.mcp-untrust/1", "server": server, "was_trusted": was_trusted }))?;
     } else if was_trusted {
@@ -129,7 +129,7 @@ pub(super) fn trust(args: &TrustArgs, policy: Option<&Path>) -> Result<Exit, Tro
     host.ledger.close()?;
     if agreed && is_new {
         // Looking took its time, and so did the answer.
-        file::change(&root, |lock| lock.set(config.name.clone(), seen.pin.clone()))?;
+        file::change(&home, &root, |lock| lock.set(config.name.clone(), seen.pin.clone()))?;
     }
     if args.output.json {
         let tools = seen.pin.tools.values().map(|tool| {

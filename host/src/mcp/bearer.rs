@@ -199,13 +199,19 @@ impl Fetched {
             }
             return Some(keys);
         }
-        let one = self.fetching.lock().await;
-        // Somebody else has fetched them meanwhile, or could not.
+        // The attempt is nobody's own: whoever hangs up while it is made must not spend everybody's.
+        let (own, named) = (Arc::clone(self), kid.map(str::to_owned));
+        let attempt = tokio::spawn(async move { own.fetch_for(named.as_deref()).await });
+        let _ = attempt.await;
+        self.held(kid).map(|(_, keys)| keys)
+    }
+
+    /// Fetch them, unless somebody else has meanwhile, or could not.
+    async fn fetch_for(&self, kid: Option<&str>) {
+        let _one = self.fetching.lock().await;
         if self.held(kid).is_none() && self.may_fetch() {
             self.fetch().await;
         }
-        drop(one);
-        self.held(kid).map(|(_, keys)| keys)
     }
 
     /// Fetch newer ones, unless somebody does.
@@ -513,6 +519,21 @@ mod tests {
             assert_eq!(admits(&sound, &all[0]).await, Ok(Some(Subject("ann".into()))));
             assert_eq!(admits(&sound, &all[1]).await, Err(Refused::BadToken));
         }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    /// Whoever hangs up while the keys are fetched for them does not spend the attempt of everybody else.
+    #[tokio::test]
+    async fn an_attempt_goes_on_without_whoever_asked_for_it() {
+        let keys = Keys::new();
+        let (url, asked) = place("200 OK", keys.set().to_string());
+        let guard = Guard::Team(Box::new(Team::new(ISSUER.into(), AUDIENCE.into(), None, &url).unwrap()));
+        let token = |kid: &str| keys.token(json!({ "alg": "EdDSA", "kid": kid }), claims(json!({})));
+        assert!(
+            tokio::time::timeout(Duration::ZERO, admits(&guard, &token("no"))).await.is_err(),
+            "it hung up at once"
+        );
+        assert_eq!(admits(&guard, &token("ed")).await, Ok(Some(Subject("ann".into()))));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 

@@ -3,6 +3,7 @@
 
 use crate::disk;
 use crate::exit::Trouble;
+use crate::paths::Home;
 use crate::policy::fault::Fault;
 use std::fs;
 use std::io::{self, Write as _};
@@ -45,14 +46,16 @@ pub(super) fn lock(root: &Path) -> Result<Lock, Fault> {
 
 /// Change what is trusted in the project at `root`, and nothing that somebody else has changed meanwhile: it is read when nobody else
 /// can write it. A lock that cannot be read is not written, or what was in it would be lost.
-pub fn change<T>(root: &Path, change: impl FnOnce(&mut Lock) -> T) -> Result<T, Trouble> {
+pub fn change<T>(home: &Home, root: &Path, change: impl FnOnce(&mut Lock) -> T) -> Result<T, Trouble> {
+    home.create()?;
+    // Not in the project, where programs and servers can hold a lock for as long as they like.
     let alone = || -> io::Result<fs::File> {
-        let dir = fs::File::open(root)?;
-        rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive)?;
-        Ok(dir)
+        let lock = fs::File::create(home.state().join("pins.lock"))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(lock)
     };
-    let _alone = alone()
-        .map_err(|error| Trouble::failed("the pins cannot be changed", error, "look at the project's directory"))?;
+    let _alone =
+        alone().map_err(|error| Trouble::failed("the pins cannot be changed", error, "look at the state directory"))?;
     let mut pins =
         lock(root).map_err(|fault| Trouble::usage("the pins cannot be changed", &fault, fault.next.clone()))?;
     let before = pins.clone();

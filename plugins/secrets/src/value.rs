@@ -192,6 +192,27 @@ fn is_template(value: &[u8]) -> bool {
             body.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b' '))
         })
     };
+    // `{0}`, `{name}`, and `%s` between the signs that part a key: a random value may hold braces and percent signs.
+    let is_field = |body: &[u8]| {
+        body.len() < 3 && body.iter().all(u8::is_ascii_digit)
+            || body.len() > 1 && body.iter().all(|b| b.is_ascii_lowercase() || *b == b'_')
+    };
+    let fields = || {
+        memchr::memchr_iter(b'{', value).any(|at| {
+            let body = &value[at + 1..];
+            memchr::memchr(b'}', body).is_some_and(|end| end <= 40 && is_field(&body[..end]))
+        })
+    };
+    let directives = || {
+        memchr::memchr_iter(b'%', value).any(|at| {
+            let parts = |b: Option<&u8>| b.is_none_or(|b| matches!(b, b':' | b'/' | b'-' | b'_' | b'.' | b'=' | b' '));
+            let before = at.checked_sub(1).and_then(|before| value.get(before));
+            matches!(value.get(at + 1), Some(b's' | b'd')) && parts(before) && parts(value.get(at + 2))
+        })
+    };
+    if fields() || directives() {
+        return true;
+    }
     if STARTS.iter().any(|start| value.starts_with(start)) || PAIRS.iter().any(encloses_name) {
         return true;
     }

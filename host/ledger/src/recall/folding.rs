@@ -236,6 +236,9 @@ impl Folding {
         let Some(attempt) = agent.attempt else { return Ok(()) };
         let nested = Nested { within: None, asked: call.asked.clone(), ended: at };
         if attempt != place {
+            let call = &mut self.calls[place];
+            // Of what an isolated agent does, only what it does outside has a key by which it could be taken over.
+            call.outside |= call.isolated && call.reused.is_some();
             self.calls[attempt].nested.push(nested);
             return Ok(());
         }

@@ -101,34 +101,76 @@ fn unfinished(scope: &[&str], stopped: bool) -> Vec<Event> {
 #[test]
 fn what_an_isolated_agent_did_outside_its_worktree_is_done() {
     for stopped in [false, true] {
-        for outside in ["exec:sh", "mcp:tracker.create_issue", "net:POST api.example.com"] {
-            assert_eq!(remembered(unfinished(&[outside], stopped)), [vec!["it acted"], vec![]], "{outside}");
+        for outside in [&["exec:sh", "net:*:*"][..], &["mcp:tracker.create_issue"], &["net:POST api.example.com"]] {
+            assert_eq!(remembered(unfinished(outside, stopped)), [vec!["it acted"], vec![]], "{outside:?}");
         }
-        for inside in ["write:.", "net:GET api.example.com"] {
+        // A program that can neither write nor reach the network has changed nothing.
+        for inside in ["write:.", "net:GET api.example.com", "exec:sh"] {
             assert_eq!(remembered(unfinished(&[inside], stopped)), [vec![""; 0], vec![]], "{inside}");
         }
     }
 }
 
+/// A run that goes on, and ends badly, is gone on with in its turn: what it took over was not admitted a second time.
+#[test]
+fn what_was_done_outside_is_done_however_often_it_is_gone_on_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let (one, two): (RunId, RunId) = ("one".parse().unwrap(), "two".parse().unwrap());
+    let mut again = answered(2, "it acted");
+    if let Event::CallEnded { reused, .. } = &mut again {
+        *reused = Some(Origin { run: one.clone(), call: CallId(2) });
+    }
+    let changed = Event::AgentChanged {
+        agent: AgentId(1),
+        changes: Payload::Value(Json::parse(r#"{"a.txt":{"after":"directory"}}"#).unwrap()),
+        files: 1,
+        counted: true,
+        artifacts: Vec::new(),
+    };
+    let second = [agent(1, true), asked(1, 1), asked(2, 1), again, answered(1, "ended"), changed, over(1, None)];
+    for (run, events) in [(&one, unfinished(&["mcp:tracker.create_issue"], false)), (&two, second.into())] {
+        ledger.append(run, started("w")).unwrap();
+        events.into_iter().for_each(|event| ledger.append(run, event).unwrap());
+    }
+    ledger.close().unwrap();
+    let all = Recollection::read(ledger.reader().unwrap(), "w", &[two, one], &[], Doubt::Ask).unwrap();
+    let found: Vec<Past> = (0..all.count(&key())).filter_map(|nth| all.past(&key(), nth)).collect();
+    let acted = found.iter().find(|past| past.value.read::<String>().unwrap() == "it acted").unwrap();
+    assert!(acted.changes.is_empty(), "what the agent wrote is not what this call did");
+}
+
+/// An agent that came to its end has lost nothing, and nobody is asked about what it did.
+#[test]
+fn what_a_finished_agent_did_is_not_in_doubt() {
+    let both = ["net:POST api.example.com", "write:."];
+    for end in [None, Some(Failure::Failed("badly".into()))] {
+        let events = unfinished(&both, false).into_iter().chain([over(1, end)]).collect();
+        assert_eq!(doubted(events).0, [0u64; 0]);
+    }
+}
+
+/// The calls that a run which goes on from these events is asked about, and how many it knows the answers of.
+fn doubted(events: Vec<Event>) -> (Vec<u64>, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+    let run: RunId = "r".parse().unwrap();
+    ledger.append(&run, started("w")).unwrap();
+    events.into_iter().for_each(|event| ledger.append(&run, event).unwrap());
+    ledger.close().unwrap();
+    let all = Recollection::read(ledger.reader().unwrap(), "w", &[run], &[], Doubt::Ask).unwrap();
+    let told = std::iter::from_fn(|| all.take_interrupted(&key())).map(|origin| origin.call.0).collect();
+    (told, all.count(&key()))
+}
+
 #[test]
 fn what_acted_outside_and_wrote_into_a_lost_worktree_is_in_doubt() {
-    let doubted = |events: Vec<Event>| {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&dir.path().join("l")).unwrap();
-        let run: RunId = "r".parse().unwrap();
-        ledger.append(&run, started("w")).unwrap();
-        events.into_iter().for_each(|event| ledger.append(&run, event).unwrap());
-        ledger.close().unwrap();
-        let all = Recollection::read(ledger.reader().unwrap(), "w", &[run], &[], Doubt::Ask).unwrap();
-        let told = std::iter::from_fn(|| all.take_interrupted(&key())).map(|origin| origin.call.0).collect::<Vec<_>>();
-        (told, all.count(&key()))
-    };
     let both = ["net:POST api.example.com", "write:."];
     assert_eq!(doubted(unfinished(&both, false)), (vec![2], 0));
     // Whether it did, nobody knows, whatever it could write.
     let cut = |scope: &[&str]| doubted(unfinished(scope, false).into_iter().take(5).collect());
     assert_eq!(cut(&both), (vec![2], 0));
-    assert_eq!(cut(&["exec:sh"]), (vec![2], 0));
+    assert_eq!(cut(&["exec:sh", "net:*:*"]), (vec![2], 0));
     assert_eq!(cut(&["write:."]), (vec![], 0), "what was half written is gone with the worktree");
 }
 

@@ -79,7 +79,9 @@ fn requirement(text: &str, line: u32) -> Option<Package> {
     // Extras: `requests [security] == 2.0.0`.
     let rest = rest.trim_start();
     let constraint = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(rest, |(_, rest)| rest);
-    is_name(name).then(|| package(name, pin(constraint), Source::Registry))
+    // A line of prose is no requirement.
+    let is_constraint = constraint.trim_start().chars().next().is_none_or(|first| "=<>!~(-".contains(first));
+    (is_name(name) && is_constraint).then(|| package(name, pin(constraint), Source::Registry))
 }
 
 /// The one version that a constraint lets in: `==1.0`, also beside others. `==1.*` lets in many.

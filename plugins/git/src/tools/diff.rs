@@ -31,10 +31,10 @@ pub struct DiffArgs {
     /// A directory in the repository, relative to the project. The repository is looked for there and above.
     #[serde(default = "default_path")]
     path: String,
-    /// The older side: a revision. Without it: the index, or HEAD where `staged`.
+    /// The older side: a commit. Without it: the index, or HEAD where `staged`.
     #[serde(default)]
     from: Option<String>,
-    /// The newer side: a revision. Without it: the working tree, or the index where `staged`.
+    /// The newer side: a commit. Without it: the working tree, or the index where `staged`.
     #[serde(default)]
     to: Option<String>,
     /// Compare with the index in place of the working tree.
@@ -139,7 +139,8 @@ pub fn diff(args: DiffArgs) -> Result<DiffResult> {
     }
     let repository = Repository::discover(&args.path)?;
     let paths = Paths::new(&args.paths)?;
-    let tree = |rev: &str| repository.tree_of(repository.resolve(rev)?);
+    // A tree within a commit is named by nobody's path, so what hides a file above it would not be seen.
+    let tree = |rev: &str| repository.tree_of(repository.resolve_commit(rev)?);
     let index = || Index::read(&repository.git_dir);
     let committed = |differences| (differences, Vec::new());
     let (differences, unknown) = match (args.from.as_deref(), args.to.as_deref()) {

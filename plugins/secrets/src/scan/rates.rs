@@ -120,11 +120,15 @@ fn word(seed: u32) -> &'static str {
 type Innocent = (&'static str, Make);
 
 #[rustfmt::skip]
-const INNOCENT: [Innocent; 45] = [
+const INNOCENT: [Innocent; 49] = [
     // Ordinary code
     ("a.py", |s| format!("password = {}.get_{}({}[{}])", word(s), word(s + 1), word(s + 2), s)),
     ("a.py", |s| format!("token = '{}.{}({}[{}]).{}'", word(s), word(s + 1), word(s + 2), s, word(s + 3))),
     ("a.py", |s| format!("token = f'{{{}}}:{{{}_id}}'", word(s), word(s + 1))),
+    ("a.py", |s| format!("session_key = 'sess:{{{}}}:v2/Abc9Zx'", word(s))),
+    ("a.py", |s| format!("app_key = '{{{}}}/app/v2/K{{idx}}'", word(s))),
+    ("a.py", |s| format!("service_key = '{}/%s/Kx9z/%d'", word(s))),
+    ("a.rb", |s| format!("SESSION_KEY = \"wx:{}:%s:V2q\"", word(s))),
     ("a.py", |s| format!("secret_key = '%({}_{})s'", word(s), word(s + 1))),
     ("a.js", |s| format!("const token = '#{}-{}{} > input[name={}]';", word(s), word(s + 1), s, word(s + 2))),
     ("a.rs", |s| format!("Rule::new(\"{}-secret\", r\"(?:s{}_[a-f0-9]{{{}}}|{}[A-Za-z0-9_-]{{31}})\\b\")", word(s), word(s + 1), 20 + s, word(s + 2))),
