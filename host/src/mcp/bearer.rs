@@ -529,10 +529,9 @@ mod tests {
         let (url, asked) = place("200 OK", keys.set().to_string());
         let guard = Guard::Team(Box::new(Team::new(ISSUER.into(), AUDIENCE.into(), None, &url).unwrap()));
         let token = |kid: &str| keys.token(json!({ "alg": "EdDSA", "kid": kid }), claims(json!({})));
-        assert!(
-            tokio::time::timeout(Duration::ZERO, admits(&guard, &token("no"))).await.is_err(),
-            "it hung up at once"
-        );
+        let stranger = token("no");
+        let asking = Box::pin(admits(&guard, &stranger));
+        assert!(futures_util::future::poll_immediate(asking).await.is_none(), "it hung up at once");
         assert_eq!(admits(&guard, &token("ed")).await, Ok(Some(Subject("ann".into()))));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
