@@ -162,6 +162,23 @@ impl ScopePath {
     /// The path that means what the first of `patterns` means, as far as all the others mean it too. Fails where they exclude
     /// each other.
     fn all_of(patterns: Vec<Pattern>, shown: Shown) -> Result<Self, String> {
+        let mut kept = Self::reduced(patterns, shown)?;
+        // What came to be granted may let another bound say it all. Each time there are fewer, or it is the one form.
+        for _ in 0..PATTERNS_MAX {
+            if kept.len() == 1 {
+                break;
+            }
+            let again = Self::reduced(kept.clone(), shown)?;
+            if again == kept {
+                break;
+            }
+            kept = again;
+        }
+        let text = kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & ");
+        Ok(Self { text: text.into(), patterns: kept.into() })
+    }
+
+    fn reduced(patterns: Vec<Pattern>, shown: Shown) -> Result<Vec<Pattern>, String> {
         let mut bounds = patterns.into_iter();
         let mut granted = bounds.next().ok_or("the path is empty")?;
         let mut bounds: Vec<_> = bounds.filter(|one| *one != granted).collect();
@@ -195,8 +212,7 @@ impl ScopePath {
         if kept.len() > PATTERNS_MAX {
             return Err(format!("more than {PATTERNS_MAX} patterns that must all hold"));
         }
-        let text = kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(" & ");
-        Ok(Self { text: text.into(), patterns: kept.into() })
+        Ok(kept)
     }
 }
 
@@ -268,6 +284,16 @@ pub(crate) mod tests {
             let parsed = written.parse::<ScopePath>().map(|path| path.to_string());
             let meant = if written == "src & **/*.rs" { Ok(path(meant).to_string()) } else { Ok(meant.to_owned()) };
             assert_eq!(parsed, meant, "{written}");
+        }
+    }
+
+    /// Found by fuzzing: what was left of two that meet was not in the form in which it is read.
+    #[test]
+    fn what_two_meet_in_reads_back() {
+        let (one, other) = (path("* & **/**/*.rs"), path("sr.pem"));
+        for met in [one.meet(&other), other.meet(&one)] {
+            let met = met.unwrap();
+            assert_eq!(path(met.to_string().as_str()), met);
         }
     }
 
