@@ -49,14 +49,20 @@ fn over(agent: u32, failure: Option<Failure>) -> Event {
     Event::AgentEnded { agent: AgentId(agent), failure }
 }
 
-/// What is remembered under the key by a run that goes on from, or only follows, one with these events.
-fn remembered(events: Vec<Event>) -> [Vec<String>; 2] {
+/// A run of the workflow `w` with these events, and nothing after them.
+fn recorded(events: Vec<Event>) -> (TempDir, Ledger, RunId) {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("l")).unwrap();
     let run: RunId = "r".parse().unwrap();
     ledger.append(&run, started("w")).unwrap();
     events.into_iter().for_each(|event| ledger.append(&run, event).unwrap());
     ledger.close().unwrap();
+    (dir, ledger, run)
+}
+
+/// What is remembered under the key by a run that goes on from, or only follows, one with these events.
+fn remembered(events: Vec<Event>) -> [Vec<String>; 2] {
+    let (_dir, ledger, run) = recorded(events);
     let texts = |resumed: &[RunId], earlier: &[RunId]| {
         let all = Recollection::read(ledger.reader().unwrap(), "w", resumed, earlier, Doubt::Ask).unwrap();
         (0..all.count(&key())).map(|nth| all.past(&key(), nth).unwrap().value.read().unwrap()).collect()
@@ -152,12 +158,7 @@ fn what_a_finished_agent_did_is_not_in_doubt() {
 
 /// The calls that a run which goes on from these events is asked about, and how many it knows the answers of.
 fn doubted(events: Vec<Event>) -> (Vec<u64>, usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(&dir.path().join("l")).unwrap();
-    let run: RunId = "r".parse().unwrap();
-    ledger.append(&run, started("w")).unwrap();
-    events.into_iter().for_each(|event| ledger.append(&run, event).unwrap());
-    ledger.close().unwrap();
+    let (_dir, ledger, run) = recorded(events);
     let all = Recollection::read(ledger.reader().unwrap(), "w", &[run], &[], Doubt::Ask).unwrap();
     let told = std::iter::from_fn(|| all.take_interrupted(&key())).map(|origin| origin.call.0).collect();
     (told, all.count(&key()))
