@@ -336,12 +336,14 @@ fn what_an_isolated_agent_did_outside_is_neither_done_again_nor_forgotten() {
     let script = place.script(
         "const sh = text => ({ tool: 'exec.run', arguments: { program: 'sh', args: ['-c', text] } })\n\
          const calls = [sh('echo done'), sh('sleep 600')]\n\
+         log('under way')\n\
          return await agent('go', { agentType: 'writer', isolation: 'worktree', context: { calls } })\n",
     );
     let args =
         place.run_args(&script, &["--allow", "exec:sh", "--allow", "net:*:*", "--plugin", plugin.to_str().unwrap()]);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
-    let running = super::Running::start(place.command_for_signals(&args));
+    let mut running = super::Running::start(place.command_for_signals(&args));
+    running.until_says("under way");
     // The agent itself and its two programs.
     let until = Instant::now() + Duration::from_secs(120);
     let admitted = |run: &str| events(&place, run).iter().filter(|(name, _)| name == "call-admitted").count();
